@@ -1,0 +1,166 @@
+/*
+ * spool: what the journal holds of a letter, and what the queue hands to those who carry it on.
+ *
+ * Codecs only: the record of a letter (written by fronts and post, read by the queue), the job
+ * (queue to relay, local and post) and its result. The byte formats stand at the top of the files
+ * that code them (lib/spool/). Everything decoded borrows from the input; arrays come from the
+ * caller's arena.
+ */
+#ifndef LETTERLOCK_SPOOL_H
+#define LETTERLOCK_SPOOL_H
+
+#include "letterlock/base.h"
+
+/* ---- limits -------------------------------------------------------------------------------- */
+
+#define LL_SPOOL_INLINE_MAX  (256u << 10) /* octets of a body kept in the segment; longer: a file */
+#define LL_SPOOL_RCPTS_MAX   1000         /* recipients of one letter (submission's limit) */
+#define LL_SPOOL_PREPEND_MAX (32u << 10)  /* octets of prepended header fields */
+#define LL_JOB_RCPTS_MAX     100          /* recipients of one job */
+#define LL_JOB_SMALL_MAX     (24u << 10)  /* octets of a body that travels inside its job */
+#define LL_DIAG_MAX          512          /* octets of one remote or local sentence */
+
+/* ---- a letter -------------------------------------------------------------------------------- */
+
+/* A letter's number for as long as this spool lives: segment << 32 | offset of its first record.
+ * It stays the letter's own when the record is copied elsewhere. Shown as 13 base32 digits. */
+void ll_letter_id_format(struct ll_buf *out, uint64_t id);
+bool ll_letter_id_parse(struct ll_slice text, uint64_t *ret);
+
+enum ll_origin { LL_ORIGIN_MX, LL_ORIGIN_SUBMISSION, LL_ORIGIN_POST };
+
+enum ll_rcpt_kind {
+    LL_RCPT_MAILBOX, /* lives here: `mailbox` names the Maildir */
+    LL_RCPT_ALIAS,   /* known here, goes elsewhere: post expands it into a new letter */
+    LL_RCPT_REMOTE,  /* by the route of its domain (a relayed domain is one of these) */
+};
+
+enum { /* ll_rcpt.flags */
+    LL_RCPT_LOOPS = 1 << 0, /* the letter has been delivered to this address before */
+};
+
+enum { /* ll_rcpt.notify, RFC 3461 4.1; 0: not given */
+    LL_NOTIFY_NEVER = 1 << 0,
+    LL_NOTIFY_SUCCESS = 1 << 1,
+    LL_NOTIFY_FAILURE = 1 << 2,
+    LL_NOTIFY_DELAY = 1 << 3,
+};
+
+struct ll_rcpt {
+    struct ll_slice address; /* forward-path as accepted, local@domain, domain in A-labels */
+    struct ll_slice mailbox; /* MAILBOX: canonical local@domain, detail removed */
+    struct ll_slice reverse_path; /* of this recipient; usually the letter's own */
+    struct ll_slice orcpt;        /* RFC 3461: "type;xtext" as received, or empty */
+    uint8_t kind;                 /* enum ll_rcpt_kind */
+    uint8_t notify;
+    uint8_t flags;
+};
+
+enum { /* ll_letter.flags */
+    LL_LETTER_8BIT = 1 << 0,    /* needs 8BITMIME */
+    LL_LETTER_UTF8 = 1 << 1,    /* needs SMTPUTF8 */
+    LL_LETTER_RET_HDRS = 1 << 2, /* RFC 3461 4.3 RET=HDRS */
+    LL_LETTER_RET_FULL = 1 << 3,
+};
+
+struct ll_letter {
+    uint64_t id;
+    int64_t arrived_ms; /* Unix time in milliseconds */
+    uint8_t origin;     /* enum ll_origin */
+    uint8_t flags;
+    struct ll_slice reverse_path; /* empty: the null reverse-path */
+    struct ll_slice envid;        /* RFC 3461 4.4 */
+    struct ll_slice login;        /* who submitted it; empty for others */
+    struct ll_slice facts;        /* one JSON object for the receipt: client, helo, tls, auth ... */
+    struct ll_slice prepend;      /* whole header fields, CRLF, to stand before the body */
+    struct ll_slice body;         /* the content as it came, CRLF lines; empty when in a file */
+    uint64_t body_file;           /* number of its file, or 0 */
+    uint64_t body_length;         /* octets of the content, in either place */
+    uint32_t header_length;       /* octets of the header section in the content, blank line included */
+    struct ll_rcpt *rcpt;
+    size_t n_rcpt;
+};
+
+/* ---- a job: one try at some recipients of one letter ----------------------------------------- */
+
+enum ll_job_kind {
+    LL_JOB_DELIVER, /* to relay and local */
+    LL_JOB_REPORT,  /* to post: build a DSN for these recipients, whose outcome is given */
+    LL_JOB_FORWARD, /* to post: expand the alias, append the letter anew for its targets */
+};
+
+enum ll_outcome {
+    LL_OUTCOME_DELIVERED, /* taken over by the next hop, the mailbox, or a new letter */
+    LL_OUTCOME_DEFERRED,  /* to be tried again */
+    LL_OUTCOME_FAILED,    /* never: a report is due */
+    LL_OUTCOME_AGAIN,     /* not tried in this job: hand it out anew, it counts as no attempt */
+};
+
+struct ll_job_rcpt {
+    uint32_t index; /* in the letter's list */
+    uint8_t kind;
+    uint8_t notify;
+    struct ll_slice address;
+    struct ll_slice mailbox;
+    struct ll_slice orcpt;
+    /* REPORT only: how it ended */
+    uint8_t outcome;
+    uint16_t code;           /* SMTP code, or 0 */
+    struct ll_slice status;  /* "5.1.1" */
+    struct ll_slice text;    /* clean ASCII, at most LL_DIAG_MAX octets */
+    struct ll_slice remote;  /* name of the server that said so, or empty */
+};
+
+struct ll_job {
+    uint64_t letter;
+    int64_t arrived_ms;
+    uint32_t attempt; /* from 1 */
+    uint8_t kind;     /* enum ll_job_kind */
+    uint8_t flags;    /* of the letter */
+    struct ll_slice destination; /* DELIVER by relay: the next-hop domain */
+    struct ll_slice reverse_path;
+    struct ll_slice envid;
+    struct ll_slice login;
+    struct ll_slice prepend;
+    uint64_t body_offset; /* of the content in the descriptor; the descriptor holds no other letter */
+    uint64_t body_length;
+    uint32_t header_length;
+    struct ll_job_rcpt *rcpt;
+    size_t n_rcpt;
+};
+
+struct ll_job_result_rcpt {
+    uint32_t index;
+    uint8_t outcome;
+    uint16_t code;
+    struct ll_slice status;
+    struct ll_slice text;
+    struct ll_slice remote; /* "mx.example [192.0.2.1]:25", or empty */
+};
+
+struct ll_job_result {
+    uint64_t letter;
+    uint8_t trouble;       /* 1: the destination itself failed (no connection, 421, time-out) */
+    struct ll_slice facts; /* one JSON object for the receipt: remote, tls, duration ... */
+    uint64_t new_letter;   /* REPORT, FORWARD: the letter that took over, 0 when none was due */
+    struct ll_job_result_rcpt *rcpt;
+    size_t n_rcpt;
+};
+
+void ll_job_encode(const struct ll_job *, struct ll_buf *out);
+/* Every octet used, counts within the limits; false otherwise or when the arena is exhausted. */
+bool ll_job_decode(struct ll_slice in, struct ll_arena *, struct ll_job *ret);
+void ll_job_result_encode(const struct ll_job_result *, struct ll_buf *out);
+bool ll_job_result_decode(struct ll_slice in, struct ll_arena *, struct ll_job_result *ret);
+
+/* ---- the retry schedule: a pure function ------------------------------------------------------- */
+
+struct ll_retry_conf {
+    int64_t first_s, max_s, lifetime_s;
+};
+
+/* Seconds to wait before attempt `attempt + 1`, or -1 when the letter's time is over. `random` is
+ * any 64 random bits: the jitter (RFC 5321 4.5.4.1: two tries in the first hour). */
+int64_t ll_retry_wait(const struct ll_retry_conf *, uint32_t attempt, int64_t age_s, uint64_t random);
+
+#endif
