@@ -1,0 +1,46 @@
+# The short commands. meson.build does the work.
+BUILD ?= build
+MESON_ARGS ?=
+.PHONY: all deps build demo test unit interop check bench fuzz install clean
+
+all: build
+
+deps:
+	@scripts/deps
+
+$(BUILD)/build.ninja: | deps
+	@meson setup $(BUILD) $(MESON_ARGS) >/dev/null || { cat $(BUILD)/meson-logs/meson-log.txt | tail -30; exit 1; }
+
+build: deps $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+# Two servers on loopback, and letters between them.
+demo: build
+	@scripts/demo
+
+# Everything: unit tests, corpora, real peers, faults. Ends with "N passed, N failed, N skipped".
+test: build
+	@scripts/test
+
+# Parts of it, for the working day.
+unit: build
+	@scripts/test unit
+interop: build
+	@scripts/test interop faults
+
+# What a reviewer would look for first: see scripts/check.
+check: deps
+	@scripts/check
+
+bench: build
+	@CASE="$(CASE)" PEER="$(PEER)" QUICK="$(QUICK)" bench/run
+
+# make fuzz [TARGET=name] [SECONDS=60]: runs the fuzz targets with libFuzzer, corpora updated.
+fuzz: deps
+	@scripts/fuzz "$(TARGET)" "$(SECONDS)"
+
+install: build
+	@meson install -C $(BUILD) --quiet
+
+clean:
+	rm -rf $(BUILD) build-*
