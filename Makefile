@@ -1,12 +1,16 @@
 # The short commands. meson.build does the work.
 BUILD ?= build
 MESON_ARGS ?=
-.PHONY: all deps build demo test unit interop check bench fuzz install clean
+.PHONY: all deps deps-test deps-check build demo test unit interop check bench fuzz install clean
 
 all: build
 
 deps:
-	@scripts/deps
+	@scripts/deps build
+deps-test:
+	@scripts/deps build tests
+deps-check:
+	@scripts/deps build tests checks
 
 $(BUILD)/build.ninja: | deps
 	@meson setup $(BUILD) $(MESON_ARGS) >/dev/null || { cat $(BUILD)/meson-logs/meson-log.txt | tail -30; exit 1; }
@@ -19,24 +23,24 @@ demo: build
 	@scripts/demo
 
 # Everything: unit tests, corpora, real peers, faults. Ends with "N passed, N failed, N skipped".
-test: build
+test: deps-test build
 	@scripts/test
 
 # Parts of it, for the working day.
 unit: build
 	@scripts/test unit
-interop: build
+interop: deps-test build
 	@scripts/test interop faults
 
 # What a reviewer would look for first: see scripts/check.
-check: deps
+check: deps-check build
 	@scripts/check
 
 bench: build
 	@CASE="$(CASE)" PEER="$(PEER)" QUICK="$(QUICK)" bench/run
 
 # make fuzz [TARGET=name] [SECONDS=60]: runs the fuzz targets with libFuzzer, corpora updated.
-fuzz: deps
+fuzz: deps-check
 	@scripts/fuzz "$(TARGET)" "$(SECONDS)"
 
 install: build
