@@ -75,15 +75,42 @@ char *ll_slice_dup(struct ll_slice s);
 
 /* ---- characters: ASCII only, no locale --------------------------------------------------- */
 
-static inline bool ll_is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
-static inline bool ll_is_upper(uint8_t c) { return c >= 'A' && c <= 'Z'; }
-static inline bool ll_is_lower(uint8_t c) { return c >= 'a' && c <= 'z'; }
-static inline bool ll_is_alpha(uint8_t c) { return ll_is_upper(c) || ll_is_lower(c); }
-static inline bool ll_is_alnum(uint8_t c) { return ll_is_alpha(c) || ll_is_digit(c); }
-static inline bool ll_is_blank(uint8_t c) { return c == ' ' || c == '\t'; }
-static inline bool ll_is_print(uint8_t c) { return c >= 0x20 && c < 0x7f; } /* SP included */
-static inline uint8_t ll_lower(uint8_t c) { return ll_is_upper(c) ? (uint8_t)(c + 32) : c; }
-static inline uint8_t ll_upper(uint8_t c) { return ll_is_lower(c) ? (uint8_t)(c - 32) : c; }
+static inline bool ll_is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+static inline bool ll_is_upper(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+static inline bool ll_is_lower(uint8_t c)
+{
+    return c >= 'a' && c <= 'z';
+}
+static inline bool ll_is_alpha(uint8_t c)
+{
+    return ll_is_upper(c) || ll_is_lower(c);
+}
+static inline bool ll_is_alnum(uint8_t c)
+{
+    return ll_is_alpha(c) || ll_is_digit(c);
+}
+static inline bool ll_is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+static inline bool ll_is_print(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7f;
+} /* SP included */
+static inline uint8_t ll_lower(uint8_t c)
+{
+    return ll_is_upper(c) ? (uint8_t)(c + 32) : c;
+}
+static inline uint8_t ll_upper(uint8_t c)
+{
+    return ll_is_lower(c) ? (uint8_t)(c - 32) : c;
+}
 
 /* ---- buffers ----------------------------------------------------------------------------- */
 
@@ -151,7 +178,10 @@ uint64_t ll_cur_u64(struct ll_cursor *);
 struct ll_slice ll_cur_bytes(struct ll_cursor *, size_t n);
 struct ll_slice ll_cur_str16(struct ll_cursor *);
 struct ll_slice ll_cur_str32(struct ll_cursor *);
-static inline size_t ll_cur_left(const struct ll_cursor *c) { return c->in.n - c->at; }
+static inline size_t ll_cur_left(const struct ll_cursor *c)
+{
+    return c->in.n - c->at;
+}
 /* True when no read failed and nothing is left over. */
 bool ll_cur_end(const struct ll_cursor *);
 

@@ -13,12 +13,13 @@
 
 /* ---- limits -------------------------------------------------------------------------------- */
 
-#define LL_SPOOL_INLINE_MAX  (256u << 10) /* octets of a body kept in the segment; longer: a file */
-#define LL_SPOOL_RCPTS_MAX   1000         /* recipients of one letter (submission's limit) */
-#define LL_SPOOL_PREPEND_MAX (32u << 10)  /* octets of prepended header fields */
-#define LL_JOB_RCPTS_MAX     100          /* recipients of one job */
-#define LL_JOB_SMALL_MAX     (24u << 10)  /* octets of a body that travels inside its job */
-#define LL_DIAG_MAX          512          /* octets of one remote or local sentence */
+#define LL_SPOOL_INLINE_MAX (256u << 10) /* octets of a body kept in the segment; longer: a file   \
+                                          */
+#define LL_SPOOL_RCPTS_MAX   1000        /* recipients of one letter (submission's limit) */
+#define LL_SPOOL_PREPEND_MAX (32u << 10) /* octets of prepended header fields */
+#define LL_JOB_RCPTS_MAX     100         /* recipients of one job */
+#define LL_JOB_SMALL_MAX     (24u << 10) /* octets of a body that travels inside its job */
+#define LL_DIAG_MAX          512         /* octets of one remote or local sentence */
 
 /* ---- a letter -------------------------------------------------------------------------------- */
 
@@ -35,20 +36,20 @@ enum ll_rcpt_kind {
     LL_RCPT_REMOTE,  /* by the route of its domain (a relayed domain is one of these) */
 };
 
-enum { /* ll_rcpt.flags */
-    LL_RCPT_LOOPS = 1 << 0, /* the letter has been delivered to this address before */
+enum {                         /* ll_rcpt.flags */
+       LL_RCPT_LOOPS = 1 << 0, /* the letter has been delivered to this address before */
 };
 
 enum { /* ll_rcpt.notify, RFC 3461 4.1; 0: not given */
-    LL_NOTIFY_NEVER = 1 << 0,
-    LL_NOTIFY_SUCCESS = 1 << 1,
-    LL_NOTIFY_FAILURE = 1 << 2,
-    LL_NOTIFY_DELAY = 1 << 3,
+       LL_NOTIFY_NEVER = 1 << 0,
+       LL_NOTIFY_SUCCESS = 1 << 1,
+       LL_NOTIFY_FAILURE = 1 << 2,
+       LL_NOTIFY_DELAY = 1 << 3,
 };
 
 struct ll_rcpt {
-    struct ll_slice address; /* forward-path as accepted, local@domain, domain in A-labels */
-    struct ll_slice mailbox; /* MAILBOX: canonical local@domain, detail removed */
+    struct ll_slice address;      /* forward-path as accepted, local@domain, domain in A-labels */
+    struct ll_slice mailbox;      /* MAILBOX: canonical local@domain, detail removed */
     struct ll_slice reverse_path; /* of this recipient; usually the letter's own */
     struct ll_slice orcpt;        /* RFC 3461: "type;xtext" as received, or empty */
     uint8_t kind;                 /* enum ll_rcpt_kind */
@@ -56,11 +57,11 @@ struct ll_rcpt {
     uint8_t flags;
 };
 
-enum { /* ll_letter.flags */
-    LL_LETTER_8BIT = 1 << 0,    /* needs 8BITMIME */
-    LL_LETTER_UTF8 = 1 << 1,    /* needs SMTPUTF8 */
-    LL_LETTER_RET_HDRS = 1 << 2, /* RFC 3461 4.3 RET=HDRS */
-    LL_LETTER_RET_FULL = 1 << 3,
+enum {                              /* ll_letter.flags */
+       LL_LETTER_8BIT = 1 << 0,     /* needs 8BITMIME */
+       LL_LETTER_UTF8 = 1 << 1,     /* needs SMTPUTF8 */
+       LL_LETTER_RET_HDRS = 1 << 2, /* RFC 3461 4.3 RET=HDRS */
+       LL_LETTER_RET_FULL = 1 << 3,
 };
 
 struct ll_letter {
@@ -76,7 +77,7 @@ struct ll_letter {
     struct ll_slice body;         /* the content as it came, CRLF lines; empty when in a file */
     uint64_t body_file;           /* number of its file, or 0 */
     uint64_t body_length;         /* octets of the content, in either place */
-    uint32_t header_length;       /* octets of the header section in the content, blank line included */
+    uint32_t header_length; /* octets of the header section in the content, blank line included */
     struct ll_rcpt *rcpt;
     size_t n_rcpt;
 };
@@ -105,24 +106,25 @@ struct ll_job_rcpt {
     struct ll_slice orcpt;
     /* REPORT only: how it ended */
     uint8_t outcome;
-    uint16_t code;           /* SMTP code, or 0 */
-    struct ll_slice status;  /* "5.1.1" */
-    struct ll_slice text;    /* clean ASCII, at most LL_DIAG_MAX octets */
-    struct ll_slice remote;  /* name of the server that said so, or empty */
+    uint16_t code;          /* SMTP code, or 0 */
+    struct ll_slice status; /* "5.1.1" */
+    struct ll_slice text;   /* clean ASCII, at most LL_DIAG_MAX octets */
+    struct ll_slice remote; /* name of the server that said so, or empty */
 };
 
 struct ll_job {
     uint64_t letter;
     int64_t arrived_ms;
-    uint32_t attempt; /* from 1 */
-    uint8_t kind;     /* enum ll_job_kind */
-    uint8_t flags;    /* of the letter */
+    uint32_t attempt;            /* from 1 */
+    uint8_t kind;                /* enum ll_job_kind */
+    uint8_t flags;               /* of the letter */
     struct ll_slice destination; /* DELIVER by relay: the next-hop domain */
     struct ll_slice reverse_path;
     struct ll_slice envid;
     struct ll_slice login;
     struct ll_slice prepend;
-    uint64_t body_offset; /* of the content in the descriptor; the descriptor holds no other letter */
+    uint64_t
+        body_offset; /* of the content in the descriptor; the descriptor holds no other letter */
     uint64_t body_length;
     uint32_t header_length;
     struct ll_job_rcpt *rcpt;
@@ -153,7 +155,8 @@ bool ll_job_decode(struct ll_slice in, struct ll_arena *, struct ll_job *ret);
 void ll_job_result_encode(const struct ll_job_result *, struct ll_buf *out);
 bool ll_job_result_decode(struct ll_slice in, struct ll_arena *, struct ll_job_result *ret);
 
-/* ---- the retry schedule: a pure function ------------------------------------------------------- */
+/* ---- the retry schedule: a pure function -------------------------------------------------------
+ */
 
 struct ll_retry_conf {
     int64_t first_s, max_s, lifetime_s;
@@ -161,6 +164,7 @@ struct ll_retry_conf {
 
 /* Seconds to wait before attempt `attempt + 1`, or -1 when the letter's time is over. `random` is
  * any 64 random bits: the jitter (RFC 5321 4.5.4.1: two tries in the first hour). */
-int64_t ll_retry_wait(const struct ll_retry_conf *, uint32_t attempt, int64_t age_s, uint64_t random);
+int64_t ll_retry_wait(const struct ll_retry_conf *, uint32_t attempt, int64_t age_s,
+                      uint64_t random);
 
 #endif

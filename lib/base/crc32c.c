@@ -4,10 +4,9 @@
 #define CRC32C_POLY 0x82f63b78u /* Castagnoli, reflected */
 
 /* Eight bits at a time by a table that the compiler works out: no state, no start-up. */
-#define STEP(c)  ((c) >> 1 ^ (CRC32C_POLY & (0u - ((c) & 1u))))
-#define STEP4(c) STEP(STEP(STEP(STEP(c))))
-#define NIBBLE(i)                                                                                  \
-    STEP4((uint32_t)(i))
+#define STEP(c)   ((c) >> 1 ^ (CRC32C_POLY & (0u - ((c)&1u))))
+#define STEP4(c)  STEP(STEP(STEP(STEP(c))))
+#define NIBBLE(i) STEP4((uint32_t)(i))
 
 static const uint32_t nibble[16] = {
     NIBBLE(0), NIBBLE(1), NIBBLE(2),  NIBBLE(3),  NIBBLE(4),  NIBBLE(5),  NIBBLE(6),  NIBBLE(7),

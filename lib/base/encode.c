@@ -36,8 +36,8 @@ bool ll_base64_decode(struct ll_buf *out, struct ll_slice in)
         return false;
     for (size_t i = 0; i < in.n; i += 4) {
         bool last = i + 4 == in.n;
-        size_t pad = last ? (in.p[i + 3] == '=') + (size_t)(in.p[i + 2] == '=' && in.p[i + 3] == '=')
-                          : 0;
+        size_t pad =
+            last ? (in.p[i + 3] == '=') + (size_t)(in.p[i + 2] == '=' && in.p[i + 3] == '=') : 0;
         uint32_t v = 0;
 
         for (size_t k = 0; k < 4; k++) {
