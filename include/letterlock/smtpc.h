@@ -24,7 +24,8 @@
  *  - A body is checked octet by octet: CR and LF only as CR LF, no NUL, CR LF at its end. A body
  *    that breaks this is never finished: its letter fails and the connection is dropped, so that
  *    no peer can see two letters in one.
- *  - Memory is bounded by the LL_SMTPC_..._MAX below, whatever the peer sends.
+ *  - Memory is bounded, whatever the peer sends: LL_SMTPC_..._MAX below, and for replies
+ *    LL_SMTP_REPLY_IN_MAX and LL_SMTP_REPLY_LINES of smtp.h.
  *
  * Pipelining (RFC 2920). Where offered, MAIL, all RCPT and DATA leave at once. As soon as a body is
  * wholly handed over, LL_SMTPC_READY asks for the next letter, so that its envelope leaves in the
@@ -45,8 +46,6 @@
 #include "letterlock/base.h"
 
 #define LL_SMTPC_TEXT_MAX       512   /* octets of text kept of one reply */
-#define LL_SMTPC_LINE_MAX       4096  /* octets of one reply line; RFC 5321 4.5.3.1.5 says 512 */
-#define LL_SMTPC_REPLY_LINES    256   /* lines of one reply: EHLO of real servers has about 20 */
 #define LL_SMTPC_ADDRESS_MAX    512   /* octets of one address; RFC 5321 4.5.3.1.3 says 254 */
 #define LL_SMTPC_RECIPIENTS_MAX 10000 /* of one letter given to the engine */
 #define LL_SMTPC_RCPT_DEFAULT   100   /* recipients in one transaction, RFC 5321 4.5.3.1.8 */

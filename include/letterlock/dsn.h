@@ -1,0 +1,64 @@
+/*
+ * dsn: delivery status notifications (RFC 3464), the letter that tells a sender what became of
+ * a letter: multipart/report (RFC 6522) with a part for people, one for machines, and the header of
+ * the original. Deterministic: date, boundary and message-id are the caller's.
+ *
+ * What is built is ASCII throughout (UTF-8 in the text for people goes as quoted-printable, UTF-8
+ * addresses in the machine part in the ASCII form of RFC 6533 3), so that it needs no extension of
+ * any server; but for a `to` that is UTF-8 itself: then the letter needs SMTPUTF8 (*ret_utf8).
+ *
+ * The caller sends it with the null reverse-path (RFC 5321 4.5.5), and never for a letter that came
+ * with one.
+ */
+#ifndef LETTERLOCK_DSN_H
+#define LETTERLOCK_DSN_H
+
+#include "letterlock/base.h"
+
+#define LL_DSN_MAX            (4u << 20)   /* octets of a report */
+#define LL_DSN_HEADER_MAX     (64u * 1024) /* octets of the original's header; cut behind a field */
+#define LL_DSN_DIAGNOSTIC_MAX 512          /* octets of a server's words; the rest is cut */
+#define LL_DSN_RECIPIENTS_MAX 10000        /* in one report */
+
+enum ll_dsn_action {
+    LL_DSN_FAILED,
+    LL_DSN_DELAYED,
+    LL_DSN_DELIVERED,
+    LL_DSN_RELAYED, /* to a server without DSN */
+    LL_DSN_EXPANDED,
+    LL_DSN_ACTIONS /* their number */
+};
+
+/* Slices may be empty where a fact is not known; hostile octets in them are cleaned. */
+struct ll_dsn_recipient {
+    struct ll_slice address; /* Final-Recipient: local@domain */
+    struct ll_slice orcpt;   /* ORCPT as it came: type;xtext. Empty: none */
+    enum ll_dsn_action action;
+    uint8_t status[3];          /* {5, 1, 1} */
+    struct ll_slice remote_mta; /* host name of the server that spoke; empty: nobody was reached */
+    uint16_t code;              /* its reply code; 0: no reply */
+    struct ll_slice diagnostic; /* its words, without codes; or our own sentence when code is 0 */
+    int64_t last_attempt;       /* seconds since 1970; 0: not known */
+    int64_t retry_until;        /* DELAYED: when we give up; 0: not known */
+};
+
+struct ll_dsn {
+    struct ll_slice reporting_mta; /* own host name */
+    struct ll_slice from;          /* mailbox the report comes from: "postmaster@mx.example" */
+    struct ll_slice to;            /* the original's reverse-path: local@domain */
+    struct ll_slice message_id;    /* with its < and > */
+    struct ll_slice boundary;      /* 1..60 letters and digits that the original does not hold */
+    int64_t date;                  /* seconds since 1970 */
+    int64_t arrival;               /* of the original; 0: not known */
+    struct ll_slice envid;         /* ENVID as it came (xtext); empty: none */
+    struct ll_slice header;        /* the original's header, without the empty line */
+    const struct ll_dsn_recipient *recipients;
+    size_t recipient_count; /* 1..LL_DSN_RECIPIENTS_MAX */
+};
+
+/* Appends the report in wire form (CR LF, no line over 998 octets). False: no memory, over
+ * LL_DSN_MAX or out's maximum, no recipient, or names that are not clean (reporting_mta, from, to,
+ * message_id, boundary). *ret_utf8: it needs SMTPUTF8. */
+bool ll_dsn_build(const struct ll_dsn *, struct ll_buf *out, bool *ret_utf8);
+
+#endif
