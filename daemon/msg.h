@@ -80,6 +80,16 @@ enum ll_addr_kind {
     LL_ADDR_LATER,   /* could not be found out now */
 };
 
+/* ALIAS_ANSWER. OK: `targets` are all final, none is an alias (expanded here, each address once):
+ * mailboxes of ours, addresses elsewhere, or unknown ones, for the asker to find out. */
+enum ll_alias_result {
+    LL_ALIAS_OK,
+    LL_ALIAS_NONE,  /* no alias: a mailbox, an address elsewhere, or unknown */
+    LL_ALIAS_LOOP,  /* the aliases only name each other: nobody is left */
+    LL_ALIAS_MANY,  /* over LL_ALIAS_TARGETS_MAX targets, or too deep */
+    LL_ALIAS_LATER, /* could not be found out now */
+};
+
 enum ll_space { LL_SPACE_OK, LL_SPACE_FULL, LL_SPACE_BROKEN };
 
 #endif
