@@ -1,0 +1,5 @@
+"""pytest: the harness is found from any folder of tests."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
