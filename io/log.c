@@ -1,0 +1,123 @@
+/* See io/log.h. */
+#include "io/log.h"
+
+#include "io/clock.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static const char *const level_names[] = {
+    [LL_LOG_ERROR] = "error",
+    [LL_LOG_WARNING] = "warning",
+    [LL_LOG_INFO] = "info",
+    [LL_LOG_DEBUG] = "debug",
+};
+
+static char who[40] = "letterlock";
+static bool json;
+static enum ll_log_level most = LL_LOG_INFO;
+static int log_fd = STDERR_FILENO;
+
+void ll_log_init(const char *role, unsigned index)
+{
+    snprintf(who, sizeof(who), "%s.%u", role, index);
+}
+
+void ll_log_json(bool on)
+{
+    json = on;
+}
+
+void ll_log_level(enum ll_log_level level)
+{
+    most = level;
+}
+
+void ll_log_fd(int fd)
+{
+    log_fd = fd;
+}
+
+/* A JSON string. ll_escape leaves printable ASCII without '"', and '\' only before xHH, which JSON
+ * does not know: the backslash is doubled. */
+static void put_json(struct ll_buf *out, struct ll_slice s)
+{
+    struct ll_buf word = LL_BUF((size_t)LL_LOG_VALUE_MAX * 4 + 8);
+
+    ll_escape(&word, s, LL_LOG_VALUE_MAX);
+    ll_buf_putc(out, '"');
+    for (size_t i = 0; i < word.n; i++) {
+        if (word.p[i] == '\\')
+            ll_buf_putc(out, '\\');
+        ll_buf_putc(out, word.p[i]);
+    }
+    ll_buf_putc(out, '"');
+    ll_buf_release(&word);
+}
+
+static void put_field(struct ll_buf *out, const struct ll_log_field *f)
+{
+    if (json)
+        ll_buf_printf(out, ",\"%s\":", f->key);
+    else
+        ll_buf_printf(out, " %s=", f->key);
+    if (f->kind == LL_LOG_NUMBER)
+        ll_buf_printf(out, "%llu", (unsigned long long)f->number);
+    else if (json)
+        put_json(out, f->text);
+    else if (f->text.n == 0)
+        ll_buf_puts(out, "\"\"");
+    else
+        ll_escape(out, f->text, LL_LOG_VALUE_MAX);
+}
+
+void ll_log_format(struct ll_buf *out, int64_t unix_ms, enum ll_log_level level, const char *event,
+                   const struct ll_log_field *fields, size_t n)
+{
+    struct ll_buf stamp = LL_BUF(64);
+
+    ll_time_rfc3339(&stamp, unix_ms / 1000);
+    if (stamp.n)
+        stamp.n--; /* the Z */
+    ll_buf_printf(&stamp, ".%03uZ", (unsigned)(unix_ms % 1000));
+    if (json)
+        ll_buf_printf(out, "{\"time\":\"%.*s\",\"level\":\"%s\",\"role\":\"%s\",\"event\":\"%s\"",
+                      LL_FMT(ll_buf_slice(&stamp)), level_names[level], who, event);
+    else
+        ll_buf_printf(out, "%.*s %s %s %s", LL_FMT(ll_buf_slice(&stamp)), level_names[level], who,
+                      event);
+    ll_buf_release(&stamp);
+    for (size_t i = 0; i < n; i++) {
+        size_t before = out->n;
+
+        if (!fields[i].key)
+            continue;
+        put_field(out, &fields[i]);
+        if (!out->failed)
+            continue;
+        /* The line is full: this field and the rest are left away, whole. */
+        out->failed = false;
+        out->n = before;
+        break;
+    }
+    if (json)
+        ll_buf_putc(out, '}');
+}
+
+void ll_log_write(enum ll_log_level level, const char *event, const struct ll_log_field *fields,
+                  size_t n)
+{
+    struct ll_buf line = LL_BUF(LL_LOG_LINE_MAX - 2);
+
+    if (level > most)
+        return;
+    ll_log_format(&line, ll_unix_ms(), level, event, fields, n);
+    line.max = LL_LOG_LINE_MAX;
+    line.failed = false;
+    ll_buf_putc(&line, '\n');
+    /* One write, so that lines of several processes do not mix; nothing can be done about an error.
+     */
+    if (line.n && write(log_fd, line.p, line.n) < 0) {
+    }
+    ll_buf_release(&line);
+}
