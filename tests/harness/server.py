@@ -14,6 +14,7 @@ import tempfile
 import time
 
 from . import ports
+from .maildir import read_maildir
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD", os.path.join(TOP, "build"))
@@ -273,13 +274,7 @@ class Server:
 
     def mail(self, mailbox):
         """The letters in a mailbox, as bytes, oldest first."""
-        new = os.path.join(self.maildir(mailbox), "new")
-        letters = []
-        with contextlib.suppress(OSError):
-            for name in sorted(os.listdir(new)):
-                with open(os.path.join(new, name), "rb") as f:
-                    letters.append(f.read())
-        return letters
+        return read_maildir(self.maildir(mailbox))
 
     def wait_mail(self, mailbox, n=1, seconds=15):
         """Waits until the mailbox holds at least n letters, and returns them."""
