@@ -98,7 +98,8 @@ static char **get_list(struct ll_cursor *c)
     uint32_t n = ll_cur_u32(c);
     char **list;
 
-    /* Each text takes four octets at least, so a count beyond the input is refused before malloc. */
+    /* Each text takes four octets at least, so a count beyond the input is refused before malloc.
+     */
     if (c->failed || n > CONF_LIST_MAX || n > ll_cur_left(c) / 4) {
         c->failed = true;
         return NULL;
@@ -137,8 +138,8 @@ static bool get_flag(struct ll_cursor *c)
 #define NEED(p)                                                                                    \
     if (!(p))                                                                                      \
         c->failed = true;
-#define TEXT(name, def, doc) NEED(v->name = get_text(c))
-#define LIST(name, doc)      NEED(v->name = get_list(c))
+#define TEXT(name, def, doc)   NEED(v->name = get_text(c))
+#define LIST(name, doc)        NEED(v->name = get_list(c))
 #define NUMBER(name, def, doc) v->name = get_number(c);
 #define SIZE(name, def, doc)   v->name = get_number(c);
 #define TIME(name, def, doc)   v->name = get_number(c);
