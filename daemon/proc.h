@@ -2,11 +2,15 @@
  * proc: what every role process has in common. A role is a struct ll_role_ops; proc.c does the
  * rest: the channel to super, configuration, peers coming and going, the sandbox, draining.
  *
- * Life of a role: configuration, listeners and the first peers arrive; `start` runs (open files,
- * start threads, warm libraries); the sandbox shuts; `run` is called; then only messages and
- * events, until super closes its channel or `drain` has finished and ll_proc_exit was called.
+ * Life of a role: the configuration arrives; `start` runs (open files, start threads, warm
+ * libraries); the sandbox shuts; `listener` is called for each listening socket and `peer_up` for
+ * each peer that is there already; super is told; `run` is called; then only messages and events,
+ * until super closes its channel or `drain` has finished and ll_proc_exit was called.
+ *
  * Peers may come and go at any time: a role that asked a peer which then went must answer its own
- * askers (peer_down is the place).
+ * askers (peer_down is the place). At reload `reconf` comes first, then `listener` for each new
+ * socket; a listener or address that the new configuration lacks is the role's to close in
+ * `reconf`. super itself is ll_proc_peer(proc, LL_ROLE_SUPER, 0), without peer_up.
  */
 #ifndef LL_DAEMON_PROC_H
 #define LL_DAEMON_PROC_H
@@ -38,8 +42,8 @@ struct ll_peer {
 typedef int (*ll_msg_fn)(struct ll_peer *, const struct ll_msg *m);
 
 struct ll_role_ops {
-    int (*start)(struct ll_proc *);   /* before the sandbox; -1 ends the process */
-    void (*run)(struct ll_proc *);    /* first thing inside it; may be NULL */
+    int (*start)(struct ll_proc *); /* before the sandbox; -1 ends the process */
+    void (*run)(struct ll_proc *);  /* first thing inside it; may be NULL */
     void (*reconf)(struct ll_proc *, const struct ll_conf *old); /* proc->conf is new already */
     void (*listener)(struct ll_proc *, int fd, struct ll_slice title, struct ll_slice address);
     void (*peer_up)(struct ll_peer *);
@@ -57,6 +61,9 @@ struct ll_peer *ll_proc_peer(struct ll_proc *, enum ll_role, unsigned index);
 uint64_t ll_proc_id(struct ll_proc *);
 /* Ends the loop, and the process with exit status 0. */
 void ll_proc_exit(struct ll_proc *);
+/* A peer broke a rule in a way that shows only later than its message: as a handler's -1. `why` is
+ * a sentence for the log. The peer goes down from the loop, not within this call. */
+void ll_proc_bad_peer(struct ll_peer *, const char *why);
 /* main() of a role program: finds the ops of argv[1] in the table and runs them. */
 struct ll_role_main {
     enum ll_role role;

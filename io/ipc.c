@@ -20,6 +20,8 @@
     4096 /* octets: bodies up to this are wiped when done, passwords among them                    \
           */
 
+const char ll_ipc_closed[] = "the peer closed the channel";
+
 struct kept {
     STAILQ_ENTRY(kept) next;
     int fd;
@@ -63,7 +65,7 @@ static void kept_clear(struct kept_list *list)
 }
 
 /* Marks the channel broken; `gone` is called from the loop, never from within a send. */
-static void ipc_break(struct ll_ipc *c, const char *why)
+void ll_ipc_break(struct ll_ipc *c, const char *why)
 {
     if (c->why)
         return;
@@ -111,7 +113,7 @@ static int receive(int s, uint8_t *bytes, size_t *ret_n, int *ret_fd, const char
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return 0;
     if (n < 0) {
-        *ret_why = "the channel failed";
+        *ret_why = ll_ipc_closed;
         return -1;
     }
     for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
@@ -121,7 +123,7 @@ static int receive(int s, uint8_t *bytes, size_t *ret_n, int *ret_fd, const char
             if (n_fds < IPC_FDS_ROOM)
                 memcpy(&fds[n_fds++], CMSG_DATA(h) + i * sizeof(int), sizeof(int));
     }
-    *ret_why = n == 0                                    ? "the peer closed the channel"
+    *ret_why = n == 0                                    ? ll_ipc_closed
                : n_fds > 1 || (m.msg_flags & MSG_CTRUNC) ? "too many descriptors in a frame"
                : (m.msg_flags & MSG_TRUNC) || n > LL_IPC_FRAME_MAX ? "frame too long"
                                                                    : NULL;
@@ -146,7 +148,7 @@ static bool hand_out(struct ll_ipc *c, uint8_t *bytes, size_t n, int fd)
     if (why) {
         if (fd >= 0)
             close(fd);
-        ipc_break(c, why);
+        ll_ipc_break(c, why);
         return false;
     }
     c->freed = &freed;
@@ -157,7 +159,7 @@ static bool hand_out(struct ll_ipc *c, uint8_t *bytes, size_t n, int fd)
         return false;
     c->freed = NULL;
     if (r != 0)
-        ipc_break(c, "the peer sent what it may not");
+        ll_ipc_break(c, "the peer sent what it may not");
     return !c->why;
 }
 
@@ -187,7 +189,7 @@ static void read_frames(struct ll_ipc *c)
         if (r == 0)
             return;
         if (r < 0) {
-            ipc_break(c, why);
+            ll_ipc_break(c, why);
             return;
         }
         if (!hand_out(c, c->in, n, fd))
@@ -254,7 +256,7 @@ static void on_writable(evutil_socket_t s, short what, void *arg)
         if (r == 0)
             return;
         if (r < 0) {
-            ipc_break(c, "the peer is gone");
+            ll_ipc_break(c, ll_ipc_closed);
             return;
         }
         STAILQ_REMOVE_HEAD(&c->out, next);
@@ -283,7 +285,7 @@ static int enqueue(struct ll_ipc *c, struct ll_slice header, struct ll_slice bod
     struct kept *k;
 
     if (c->queued + header.n + body.n > LL_IPC_QUEUE_MAX) {
-        ipc_break(c, "the peer does not read");
+        ll_ipc_break(c, "the peer does not read");
         return -1;
     }
     k = kept_new(header, body);
@@ -323,7 +325,7 @@ int ll_ipc_send(struct ll_ipc *c, uint16_t type, uint64_t id, struct ll_slice bo
         return 0;
     if (r == 0)
         return enqueue(c, ll_buf_slice(&b), body, fd);
-    ipc_break(c, "the peer is gone");
+    ll_ipc_break(c, ll_ipc_closed);
     return -1;
 }
 
@@ -374,7 +376,7 @@ int ll_ipc_call(struct ll_ipc *c, uint16_t type, uint64_t id, struct ll_slice bo
         if (!k) {
             if (fd >= 0)
                 close(fd);
-            ipc_break(c, why ? why : "no memory");
+            ll_ipc_break(c, why ? why : "no memory");
             break;
         }
         k->fd = fd;

@@ -10,7 +10,7 @@
 
 #include "letterlock/base.h"
 
-#define LL_IPC_FRAME_MAX 65536      /* octets of one frame, header included */
+#define LL_IPC_FRAME_MAX 65536       /* octets of one frame, header included */
 #define LL_IPC_QUEUE_MAX (64u << 20) /* octets queued to a peer that does not read */
 
 struct event_base;
@@ -26,6 +26,9 @@ struct ll_frame {
 /* Called for each frame. Returns 0, or -1 when the frame is not acceptable: the channel is then
  * closed and `gone` called. The handler may send on the channel, but must not free it. */
 typedef int (*ll_ipc_frame_fn)(void *arg, const struct ll_frame *);
+/* What `why` points to where the peer went without a fault. */
+extern const char ll_ipc_closed[];
+
 /* Called once when the peer has closed, broken the rules or let its queue overflow; `why` is a
  * static sentence. The owner may free the channel here. */
 typedef void (*ll_ipc_gone_fn)(void *arg, const char *why);
@@ -33,6 +36,9 @@ typedef void (*ll_ipc_gone_fn)(void *arg, const char *why);
 /* Takes the descriptor over. NULL without memory. */
 struct ll_ipc *ll_ipc_new(struct event_base *, int fd, ll_ipc_frame_fn, ll_ipc_gone_fn, void *arg);
 void ll_ipc_free(struct ll_ipc *);
+/* Breaks the channel from this side: nothing more is sent or handed out, and `gone` is called from
+ * the loop with `why` (a static sentence). */
+void ll_ipc_break(struct ll_ipc *, const char *why);
 
 /* Sends or queues one frame. fd (or -1) stays the caller's: a copy travels. Returns 0; -1 when the
  * frame is too long, the queue is full or the channel is closed (nothing was sent). */
