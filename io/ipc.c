@@ -14,11 +14,9 @@
 
 #define IPC_MAGIC    0x4c4c4931u /* "LLI1" */
 #define IPC_HEADER   16          /* octets */
-#define IPC_FDS_ROOM 4  /* descriptors for which recvmsg has room; more than one is a fault */
-#define IPC_BATCH    64 /* frames read in one turn of the loop, so that others get theirs */
-#define IPC_WIPE_MAX                                                                               \
-    4096 /* octets: bodies up to this are wiped when done, passwords among them                    \
-          */
+#define IPC_FDS_ROOM 4           /* descriptors that recvmsg takes; more than one is a fault */
+#define IPC_BATCH    64          /* frames read in one turn of the loop: others get theirs */
+#define IPC_WIPE_MAX 4096        /* octets: bodies up to this are wiped, passwords among them */
 
 const char ll_ipc_closed[] = "the peer closed the channel";
 
