@@ -66,7 +66,8 @@ static void delivery_free(struct delivery *d)
     free(d);
 }
 
-/* ---- the thread ------------------------------------------------------------------------------- */
+/* ---- the thread -------------------------------------------------------------------------------
+ */
 
 /* Takes deliveries from the list until the batch is full; always at least one. */
 static struct list take_batch(struct local *l)
@@ -128,9 +129,11 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* ---- results ---------------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------------------
+ */
 
-/* What an error means for the letter: the disk's troubles pass, a name that cannot be one does not. */
+/* What an error means for the letter: the disk's troubles pass, a name that cannot be one does not.
+ */
 struct verdict {
     int error;
     uint8_t outcome;
@@ -168,8 +171,8 @@ static void answer(struct local *l, struct delivery *d)
         const struct verdict *v = verdict_of(d->items[i].error);
 
         if (v == &trouble) {
-            ll_log(LL_LOG_ERROR, "maildir-failed", "mailbox", LL_LOG_SLICE(d->items[i].mailbox),
-                   "error", LL_LOG_TEXT(strerror(d->items[i].error)), NULL);
+            ll_log(LL_LOG_ERROR, "maildir-failed", LL_F("mailbox", d->items[i].mailbox),
+                   LL_FS("error", strerror(d->items[i].error)));
         }
         rcpt[i] = (struct ll_job_result_rcpt){.index = d->job.rcpt[i].index,
                                               .outcome = v->outcome,
@@ -212,7 +215,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         ll_proc_exit(l->proc);
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------- */
+/* ---- jobs -------------------------------------------------------------------------------------
+ */
 
 /* The arena copy first, then the decoding: the job's slices must outlive the message. */
 static bool delivery_decode(struct delivery *d, struct ll_slice job, struct ll_slice body)
@@ -290,14 +294,13 @@ static int local_start(struct ll_proc *proc)
     l->proc = proc;
     l->maildir = ll_maildir_open(proc->conf->mail_dir, proc->conf->hostname);
     if (!l->maildir) {
-        ll_log(LL_LOG_ERROR, "mail-dir-unusable", "path", LL_LOG_TEXT(proc->conf->mail_dir), "error",
-               LL_LOG_TEXT(strerror(errno)), NULL);
+        ll_log(LL_LOG_ERROR, "mail-dir-unusable", LL_FS("path", proc->conf->mail_dir),
+               LL_FS("error", strerror(errno)));
         return -1;
     }
     l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    l->wake_event = l->wake >= 0
-                        ? event_new(proc->base, l->wake, EV_READ | EV_PERSIST, on_wake, l)
-                        : NULL;
+    l->wake_event =
+        l->wake >= 0 ? event_new(proc->base, l->wake, EV_READ | EV_PERSIST, on_wake, l) : NULL;
     if (!l->wake_event || event_add(l->wake_event, NULL) != 0)
         return -1;
     pthread_mutex_init(&l->lock, NULL);
