@@ -34,7 +34,7 @@ struct ll_dsn_recipient {
     struct ll_slice address; /* Final-Recipient: local@domain */
     struct ll_slice orcpt;   /* ORCPT as it came: type;xtext. Empty: none */
     enum ll_dsn_action action;
-    uint8_t status[3];          /* {5, 1, 1} */
+    uint16_t status[3];         /* {5, 1, 1} */
     struct ll_slice remote_mta; /* host name of the server that spoke; empty: nobody was reached */
     uint16_t code;              /* its reply code; 0: no reply */
     struct ll_slice diagnostic; /* its words, without codes; or our own sentence when code is 0 */

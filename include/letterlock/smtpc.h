@@ -161,7 +161,7 @@ struct ll_smtpc_result {
     enum ll_smtpc_outcome outcome;
     enum ll_smtpc_phase phase;
     uint16_t code;        /* the reply's code; 0: no reply, decided here */
-    uint8_t enhanced[3];  /* RFC 3463: {5, 1, 1}; always filled, from the code where none came */
+    uint16_t enhanced[3]; /* RFC 3463: {5, 1, 1}; always filled, from the code where none came */
     struct ll_slice text; /* <= LL_SMTPC_TEXT_MAX octets, printable ASCII; without the codes.
                              The reply's lines joined by SP, or a sentence of ours when code is 0 */
 };
@@ -184,7 +184,7 @@ struct ll_smtpc_event {
     enum ll_smtpc_event_type type;
     void *tag;                             /* NEED_BODY, DONE */
     const struct ll_smtpc_result *results; /* DONE */
-    size_t result_count;
+    size_t result_count;           /* 0: there was no memory for results; the letter is deferred */
     struct ll_smtpc_result result; /* FAILED */
 };
 
