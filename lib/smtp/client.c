@@ -197,9 +197,10 @@ void client_close(struct ll_smtpc *c)
         client_end(c, false);
 }
 
-void client_fail(struct ll_smtpc *c, enum ll_smtpc_phase phase, enum ll_smtpc_outcome outcome,
-                 uint16_t code, struct ll_slice text)
+static void fail_with(struct ll_smtpc *c, struct ll_smtpc_result failure)
 {
+    struct ll_slice text = failure.text;
+
     if (c->state == CLIENT_END)
         return;
     ll_buf_clear(&c->failure_text);
@@ -207,34 +208,43 @@ void client_fail(struct ll_smtpc *c, enum ll_smtpc_phase phase, enum ll_smtpc_ou
         ll_buf_putc(&c->failure_text, ll_is_print(text.p[i]) ? text.p[i]
                                       : text.p[i] == '\n'    ? ' '
                                                              : '?');
-    c->failure = (struct ll_smtpc_result){
-        .outcome = outcome,
-        .phase = phase,
-        .code = code,
-        .enhanced = {outcome == LL_SMTPC_REFUSED ? 5 : 4, code ? 0 : 4, code ? 0 : 2},
-        .text = ll_buf_slice(&c->failure_text),
-    };
-    letter_fail_all(c, phase, code, c->failure.text);
+    c->failure = failure;
+    c->failure.text = ll_buf_slice(&c->failure_text);
+    letter_fail_all(c, &c->failure);
     client_end(c, true);
 }
 
-void client_status(const struct ll_smtp_reply *r, uint16_t code, uint16_t ret[3])
+void client_fail(struct ll_smtpc *c, enum ll_smtpc_phase phase, struct ll_slice text)
 {
-    ret[0] = code / 100;
+    fail_with(c, (struct ll_smtpc_result){
+                     .outcome = LL_SMTPC_DEFERRED,
+                     .phase = phase,
+                     .enhanced = {4, 4, 2}, /* RFC 3463 3.5: bad connection */
+                     .text = text,
+                 });
+}
+
+void client_status(const struct ll_smtp_reply *r, bool permanent, uint16_t ret[3])
+{
+    ret[0] = permanent ? 5 : r->code / 100 == 2 ? 2 : 4;
     ret[1] = r->enhanced[0] ? r->enhanced[1] : 0;
     ret[2] = r->enhanced[0] ? r->enhanced[2] : 0;
 }
 
 void client_fail_reply(struct ll_smtpc *c, enum ll_smtpc_phase phase, bool keep_permanent)
 {
-    uint16_t code = c->reply.code;
-    bool permanent = keep_permanent && code / 100 == 5;
-    uint16_t status[3];
+    bool permanent = keep_permanent && c->reply.code / 100 == 5;
+    struct ll_smtpc_result failure = {
+        .outcome = permanent ? LL_SMTPC_REFUSED : LL_SMTPC_DEFERRED,
+        .phase = phase,
+        .code = c->reply.code,
+        .text = ll_buf_slice(&c->reply.text),
+    };
 
-    client_status(&c->reply, permanent ? code : 400, status);
-    client_fail(c, phase, permanent ? LL_SMTPC_REFUSED : LL_SMTPC_DEFERRED, code,
-                ll_buf_slice(&c->reply.text));
-    memcpy(c->failure.enhanced, status, sizeof(status));
+    client_status(&c->reply, permanent, failure.enhanced);
+    if (!permanent)
+        failure.enhanced[0] = 4;
+    fail_with(c, failure);
 }
 
 /* A fault without a reply: a sentence that says what was going on. */
@@ -248,7 +258,7 @@ static void fail_while(struct ll_smtpc *c, const char *what, struct ll_slice why
         ll_buf_puts(&text, ": ");
         ll_buf_put_slice(&text, ll_slice_cut(why, 0, 300));
     }
-    client_fail(c, phase, LL_SMTPC_DEFERRED, 0, ll_buf_slice(&text));
+    client_fail(c, phase, ll_buf_slice(&text));
     ll_buf_release(&text);
 }
 
@@ -375,17 +385,17 @@ static void settle_session(struct ll_smtpc *c)
         return;
     }
     if (!c->peer.tls && c->tls == LL_SMTPC_TLS_FORCED) {
-        client_fail(c, LL_SMTPC_STARTTLS, LL_SMTPC_DEFERRED, 0,
+        client_fail(c, LL_SMTPC_STARTTLS,
                     LL_LIT("TLS is demanded for this host, but it does not offer STARTTLS"));
         return;
     }
     if (c->user.n && !c->peer.tls) {
-        client_fail(c, LL_SMTPC_AUTH, LL_SMTPC_DEFERRED, 0,
+        client_fail(c, LL_SMTPC_AUTH,
                     LL_LIT("a login is needed, and passwords are not sent without TLS"));
         return;
     }
     if (c->user.n && !c->peer.auth_plain && !c->peer.auth_login) {
-        client_fail(c, LL_SMTPC_AUTH, LL_SMTPC_DEFERRED, 0,
+        client_fail(c, LL_SMTPC_AUTH,
                     LL_LIT("a login is needed, but the server offers neither PLAIN nor LOGIN"));
         return;
     }
@@ -554,7 +564,7 @@ void ll_smtpc_feed(struct ll_smtpc *c, struct ll_slice in, uint64_t now)
         size_t took;
 
         if (c->state == CLIENT_TLS) {
-            client_fail(c, LL_SMTPC_STARTTLS, LL_SMTPC_DEFERRED, 0,
+            client_fail(c, LL_SMTPC_STARTTLS,
                         LL_LIT("the server sent clear text behind its reply to STARTTLS"));
             return;
         }
@@ -608,7 +618,7 @@ void ll_smtpc_tls_failed(struct ll_smtpc *c, struct ll_slice why)
         return;
     ll_buf_puts(&text, "no TLS session could be made: ");
     ll_buf_put_slice(&text, ll_slice_cut(why, 0, 400));
-    client_fail(c, LL_SMTPC_HANDSHAKE, LL_SMTPC_DEFERRED, 0, ll_buf_slice(&text));
+    client_fail(c, LL_SMTPC_HANDSHAKE, ll_buf_slice(&text));
     ll_buf_release(&text);
 }
 

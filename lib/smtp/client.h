@@ -147,9 +147,9 @@ struct ll_smtpc {
 /* ---- client.c ---- */
 void client_expect(struct ll_smtpc *, enum expect_kind, struct slot *, uint32_t count);
 struct expect *client_head(struct ll_smtpc *);
-/* Ends the session: letters on their way are deferred with the same words. text may be peer's. */
-void client_fail(struct ll_smtpc *, enum ll_smtpc_phase, enum ll_smtpc_outcome, uint16_t code,
-                 struct ll_slice text);
+/* Ends the session by a fault that no reply tells; letters on their way are deferred with the same
+ * words. */
+void client_fail(struct ll_smtpc *, enum ll_smtpc_phase, struct ll_slice text);
 /* The session ends by the reply just read. */
 void client_fail_reply(struct ll_smtpc *, enum ll_smtpc_phase, bool keep_permanent);
 void client_close(struct ll_smtpc *);
@@ -158,13 +158,13 @@ void client_try_quit(struct ll_smtpc *);
 enum ll_smtpc_phase client_phase(enum expect_kind);
 /* The end of this letter's body has left: its outcome is in doubt. */
 bool client_end_sent(const struct ll_smtpc *, const struct slot *);
-/* What a reply or its absence means for people: {class, 0, 0} where there is no enhanced code. */
-void client_status(const struct ll_smtp_reply *, uint16_t code, uint16_t ret[3]);
+/* The enhanced code of a reply, {class, 0, 0} where it had none. */
+void client_status(const struct ll_smtp_reply *, bool permanent, uint16_t ret[3]);
 
 /* ---- client_letter.c ---- */
 void letter_reply(struct ll_smtpc *, struct expect *);
 /* Settles what is not settled of every letter, with a fault of the session. */
-void letter_fail_all(struct ll_smtpc *, enum ll_smtpc_phase, uint16_t code, struct ll_slice text);
+void letter_fail_all(struct ll_smtpc *, const struct ll_smtpc_result *failure);
 /* The body breaks the line policy or cannot be read: its letter ends so, and the session. */
 void letter_bad_body(struct ll_smtpc *, enum ll_smtpc_outcome, struct ll_slice why);
 bool letter_may_begin(const struct ll_smtpc *);

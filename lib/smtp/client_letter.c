@@ -111,13 +111,11 @@ static struct ll_smtpc_result from_reply(struct ll_smtpc *c, enum ll_smtpc_phase
                                      .outcome = LL_SMTPC_DEFERRED,
                                      .text = ll_buf_slice(&r->text)};
 
-    client_status(r, r->code, result.enhanced);
+    client_status(r, r->code / 100 == 5, result.enhanced);
     if (r->code / 100 == 2)
         result.outcome = LL_SMTPC_DELIVERED;
     else if (r->code / 100 == 5)
         result.outcome = LL_SMTPC_REFUSED;
-    else
-        result.enhanced[0] = 4;
     return result;
 }
 
@@ -332,7 +330,7 @@ void ll_smtpc_letter(struct ll_smtpc *c, const struct ll_smtpc_letter *letter, u
         /* Without memory for results the letter is deferred as a whole, and the session ends. */
         s->letter = (struct ll_smtpc_letter){.tag = letter->tag};
         s->state = SLOT_DONE;
-        client_fail(c, LL_SMTPC_LOCAL, LL_SMTPC_DEFERRED, 0, LL_LIT("out of memory"));
+        client_fail(c, LL_SMTPC_LOCAL, LL_LIT("out of memory"));
         return;
     }
     c->ready_told = false;
@@ -419,7 +417,7 @@ void letter_bad_body(struct ll_smtpc *c, enum ll_smtpc_outcome outcome, struct l
     r.phase = LL_SMTPC_BODY;
     if (s)
         settle_all(s, true, 0, r);
-    client_fail(c, LL_SMTPC_BODY, LL_SMTPC_DEFERRED, 0, why);
+    client_fail(c, LL_SMTPC_BODY, why);
 }
 
 static void final_expected(struct ll_smtpc *c, struct slot *s)
@@ -580,7 +578,7 @@ void letter_advance(struct ll_smtpc *c)
     if (c->state != CLIENT_LETTERS)
         return;
     if (c->cmd[0].failed || c->cmd[1].failed) {
-        client_fail(c, LL_SMTPC_LOCAL, LL_SMTPC_DEFERRED, 0, LL_LIT("out of memory"));
+        client_fail(c, LL_SMTPC_LOCAL, LL_LIT("out of memory"));
         return;
     }
     for (size_t i = 0; i < 2; i++) {
@@ -720,19 +718,15 @@ void letter_reply(struct ll_smtpc *c, struct expect *e)
 /* ---- the session's end
  * ---------------------------------------------------------------------------- */
 
-void letter_fail_all(struct ll_smtpc *c, enum ll_smtpc_phase phase, uint16_t code,
-                     struct ll_slice text)
+void letter_fail_all(struct ll_smtpc *c, const struct ll_smtpc_result *failure)
 {
     for (size_t i = 0; i < 2; i++) {
         struct slot *s = &c->slots[i];
-        struct ll_smtpc_result r = {.outcome = LL_SMTPC_DEFERRED,
-                                    .phase = phase,
-                                    .code = code,
-                                    .enhanced = {4, code ? 0 : 4, code ? 0 : 2},
-                                    .text = text};
+        struct ll_smtpc_result r = *failure;
 
         if (s->state == SLOT_FREE || s->state == SLOT_DONE)
             continue;
+        r.outcome = LL_SMTPC_DEFERRED;
         if (s->state == SLOT_FINAL)
             r.phase = client_end_sent(c, s) ? LL_SMTPC_FINAL : LL_SMTPC_BODY;
         settle_all(s, true, 0, r);
