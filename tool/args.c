@@ -147,8 +147,8 @@ void ll_args_help(const struct ll_usage *usage, FILE *out)
         if (o->arg)
             ll_buf_printf(&b, " %s", o->arg);
         s = ll_buf_str(&b);
-        fprintf(out, "  %-26s %s%s\n", s ? s : "", b.n > 26 ? "\n                             " : "",
-                o->doc);
+        fprintf(out, "  %-26s %s%s\n", s ? s : "",
+                b.n > 26 ? "\n                             " : "", o->doc);
         ll_buf_release(&b);
     }
 }

@@ -68,11 +68,10 @@ struct ll_conf *ll_where_conf(const struct ll_where *w, int *ret_status)
     if (!path)
         *ret_status = ll_fail(EX_OSERR, "no memory");
     else if (access(path, R_OK) < 0)
-        *ret_status = ll_fail(errno == EACCES ? EX_NOPERM : EX_CONFIG, "%s: %s%s", path,
-                              strerror(errno),
-                              errno == ENOENT && !w->conf && !w->dir
-                                  ? " (-c FILE or --dir DIR names another one)"
-                                  : "");
+        *ret_status = ll_fail(
+            errno == EACCES ? EX_NOPERM : EX_CONFIG, "%s: %s%s", path, strerror(errno),
+            errno == ENOENT && !w->conf && !w->dir ? " (-c FILE or --dir DIR names another one)"
+                                                   : "");
     else if (!(conf = ll_conf_load(path, &err)))
         *ret_status = ll_fail_text(EX_CONFIG, &err);
     ll_buf_release(&err);
