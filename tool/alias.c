@@ -59,8 +59,11 @@ static void print_entry(struct ll_json *j, struct ll_slice name, struct ll_slice
         return;
     }
     printf("%.*s: ", LL_FMT(name));
-    for (; ll_cur_left(&c) > 0; between = ", ")
-        printf("%s%.*s", between, LL_FMT(ll_cur_str16(&c)));
+    for (; ll_cur_left(&c) > 0; between = ", ") {
+        struct ll_slice target = ll_cur_str16(&c);
+
+        printf("%s%.*s", between, LL_FMT(target));
+    }
     putchar('\n');
 }
 

@@ -13,6 +13,7 @@
 #include "tool/records.h"
 #include "tool/tool.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -95,7 +96,21 @@ static int give(struct init *in, int fd, const char *path, enum ll_role role)
     return fchown(fd, uid, gid) < 0 ? cannot(path) : 0;
 }
 
-/* A folder and its owner. One that is there is taken when it is empty or `shared`. */
+static bool is_empty(int fd)
+{
+    DIR *d = fdopendir(dup(fd));
+    struct dirent *e;
+    bool empty = d != NULL;
+
+    while (empty && (e = readdir(d)))
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    if (d)
+        closedir(d);
+    return empty;
+}
+
+/* A folder and its owner. One that is there is taken over when it is empty, and left as it is when
+ * it holds something or is `shared`. */
 static int make_folder(struct init *in, const char *path, unsigned mode, enum ll_role role,
                        bool shared)
 {
@@ -110,6 +125,10 @@ static int make_folder(struct init *in, const char *path, unsigned mode, enum ll
     if (fd < 0)
         return cannot(path);
     status = made ? remember(in, path, true) : 0;
+    if (!made && !is_empty(fd)) {
+        close(fd);
+        return 0;
+    }
     if (status == 0 && fchmod(fd, mode) < 0)
         status = cannot(path);
     if (status == 0)
@@ -311,6 +330,20 @@ static int check_way(const char *dir)
     return status;
 }
 
+static int check_new(const char *etc)
+{
+    char *path = join(etc, "letterlock.conf");
+    int status = !path                     ? ll_fail(EX_OSERR, "no memory")
+                 : access(path, F_OK) == 0 ? ll_fail(EX_CANTCREAT,
+                                                     "%s is there already; nothing "
+                                                     "was changed",
+                                                     path)
+                                           : 0;
+
+    free(path);
+    return status;
+}
+
 /* Is there IPv6 on this machine's loopback? */
 static bool has_ipv6(void)
 {
@@ -408,9 +441,10 @@ static int make_plan(struct init *in)
     p->auth = p->state ? join(p->state, "auth") : NULL;
     if (!p->etc || !p->spool || !p->run || !p->mail || !p->keys || !p->auth)
         return ll_fail(EX_OSERR, "no memory");
-    if (root && dir)
+    status = check_new(p->etc);
+    if (status == 0 && root && dir)
         status = check_way(dir);
-    if (root && !service_users()) {
+    if (status == 0 && root && !service_users()) {
         p->uid_base = choose_uids(p->etc);
         if (p->uid_base == 0)
             status = ll_fail(EX_UNAVAILABLE, "no run of free user numbers was found; make the "

@@ -30,8 +30,7 @@ static bool all_digits(struct ll_slice s)
 static enum ll_addr_error ascii_name(struct ll_slice name, struct ll_buf *out)
 {
     struct ll_slice rest = name;
-    struct ll_slice label = ll_slice(NULL, 0);
-    size_t labels = 0;
+    struct ll_slice label, last = ll_slice(NULL, 0);
     uint8_t *to;
 
     if (name.n > LL_DOMAIN_MAX)
@@ -41,9 +40,9 @@ static enum ll_addr_error ascii_name(struct ll_slice name, struct ll_buf *out)
     while (ll_slice_next(&rest, '.', &label)) {
         if (!label_ok(label))
             return LL_ADDR_DOMAIN;
-        labels++;
+        last = label;
     }
-    if (labels == 0 || all_digits(label))
+    if (all_digits(last))
         return LL_ADDR_DOMAIN;
     to = ll_buf_room(out, name.n);
     if (!to)
