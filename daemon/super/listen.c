@@ -1,0 +1,187 @@
+/* See super.h. */
+#include "daemon/super/super.h"
+
+#include "io/conf_load.h"
+#include "io/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 4096 /* connections that wait for accept; the kernel cuts it at somaxconn */
+
+static struct listening *add(struct super *s, int fd, const char *title, const char *address,
+                             enum ll_role role)
+{
+    struct listening *l;
+
+    if (s->n_sockets == SUPER_SOCKETS_MAX)
+        return NULL;
+    l = &s->sockets[s->n_sockets];
+    *l = (struct listening){strdup(title), strdup(address), role, fd, true};
+    if (!l->title || !l->address) {
+        free(l->title);
+        free(l->address);
+        return NULL;
+    }
+    s->n_sockets++;
+    return l;
+}
+
+static void drop(struct super *s, size_t i)
+{
+    close(s->sockets[i].fd);
+    free(s->sockets[i].title);
+    free(s->sockets[i].address);
+    s->sockets[i] = s->sockets[--s->n_sockets];
+}
+
+static int bind_tcp(const char *address)
+{
+    struct sockaddr_storage ss = {0};
+    struct sockaddr_in *four = (struct sockaddr_in *)&ss;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)&ss;
+    char text[INET6_ADDRSTRLEN] = "";
+    struct ll_slice host;
+    uint16_t port;
+    int one = 1;
+    int fd;
+
+    if (!ll_conf_address(address, &host, &port))
+        return -1;
+    memcpy(text, host.p, host.n);
+    if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1) {
+        six->sin6_family = AF_INET6;
+        six->sin6_port = htons(port);
+    } else {
+        inet_pton(AF_INET, text, &four->sin_addr);
+        four->sin_family = AF_INET;
+        four->sin_port = htons(port);
+    }
+    fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+        (ss.ss_family == AF_INET6 &&
+         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) != 0) ||
+        bind(fd, (struct sockaddr *)&ss, ss.ss_family == AF_INET6 ? sizeof(*six) : sizeof(*four)) ||
+        listen(fd, BACKLOG) != 0) {
+        int e = errno;
+
+        close(fd);
+        errno = e;
+        return -1;
+    }
+    return fd;
+}
+
+static enum ll_role role_of(const struct ll_conf_listener *l)
+{
+    return strcmp(l->kind, "submission") == 0 ? LL_ROLE_FRONT_SUB : LL_ROLE_FRONT_MX;
+}
+
+/* Open already, for the same section and role? */
+static bool is_open(const struct super *s, const struct ll_conf_listener *l, const char *address)
+{
+    for (size_t i = 0; i < s->n_sockets; i++)
+        if (strcmp(s->sockets[i].title, l->title) == 0 && s->sockets[i].role == role_of(l) &&
+            strcmp(s->sockets[i].address, address) == 0)
+            return true;
+    return false;
+}
+
+static int open_listener(struct super *s, const struct ll_conf_listener *l, struct ll_buf *err)
+{
+    for (size_t i = 0; l->address[i]; i++) {
+        int fd;
+
+        if (is_open(s, l, l->address[i]))
+            continue;
+        fd = bind_tcp(l->address[i]);
+        /* An address without IPv6 on this machine: the others of the section serve. */
+        if (fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) &&
+            l->address[i][0] == '[') {
+            ll_log(LL_LOG_WARNING, "no-ipv6", LL_FS("listener", l->title),
+                   LL_FS("address", l->address[i]));
+            continue;
+        }
+        if (fd < 0) {
+            ll_buf_printf(err, "listener \"%s\" cannot open %s: %s%s\n", l->title, l->address[i],
+                          strerror(errno),
+                          errno == EACCES       ? "; a restart as root is needed for this port"
+                          : errno == EADDRINUSE ? "; another program has the port: stop that one"
+                                                : "");
+            return -1;
+        }
+        if (!add(s, fd, l->title, l->address[i], role_of(l))) {
+            close(fd);
+            ll_buf_puts(err, "too many listening addresses; name fewer\n");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int super_listen(struct super *s, const struct ll_conf *conf, struct ll_buf *err)
+{
+    for (size_t i = 0; i < s->n_sockets; i++)
+        s->sockets[i].fresh = false;
+    for (size_t i = 0; i < conf->n_listener; i++) {
+        if (open_listener(s, &conf->listener[i], err) == 0)
+            continue;
+        for (size_t k = s->n_sockets; k > 0; k--)
+            if (s->sockets[k - 1].fresh)
+                drop(s, k - 1);
+        return -1;
+    }
+    return 0;
+}
+
+void super_listen_prune(struct super *s, const struct ll_conf *conf)
+{
+    for (size_t k = s->n_sockets; k > 0; k--) {
+        const struct listening *l = &s->sockets[k - 1];
+        const struct ll_conf_listener *c = ll_conf_listener(conf, ll_slice_str(l->title));
+        bool wanted = strcmp(l->title, SUPER_CONTROL) == 0 && l->role == LL_ROLE_CONTROL;
+
+        for (size_t i = 0; c && c->address[i] && role_of(c) == l->role; i++)
+            wanted = wanted || strcmp(c->address[i], l->address) == 0;
+        if (!wanted)
+            drop(s, k - 1);
+    }
+}
+
+int super_listen_control(struct super *s, struct ll_buf *err)
+{
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    uid_t uid;
+    gid_t gid;
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/control.sock", s->conf->run_dir);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0) {
+        ll_buf_printf(err, "%s answers: letterlockd runs already; `letterlock stop` ends it\n",
+                      sun.sun_path);
+        close(fd);
+        return -1;
+    }
+    unlink(sun.sun_path);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&sun, sizeof(sun)) != 0 ||
+        chmod(sun.sun_path, 0600) != 0 ||
+        (s->root && (ll_role_uid(s->conf, LL_ROLE_SUPER, &uid, &gid) != 0 ||
+                     lchown(sun.sun_path, uid, gid) != 0)) ||
+        listen(fd, 128) != 0 || !add(s, fd, SUPER_CONTROL, sun.sun_path, LL_ROLE_CONTROL)) {
+        ll_buf_printf(err, "the control socket %s cannot be made: %s; check run_dir\n",
+                      sun.sun_path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    return 0;
+}
