@@ -38,13 +38,31 @@ void ll_log_fd(int fd)
     log_fd = fd;
 }
 
+/* Escaped words, with the blanks between them kept: the caller puts quotes around. */
+static void put_words(struct ll_buf *out, struct ll_slice s)
+{
+    bool cut = s.n > LL_LOG_VALUE_MAX;
+
+    s = ll_slice_cut(s, 0, LL_LOG_VALUE_MAX);
+    while (s.n) {
+        size_t n = ll_slice_find(s, ' ');
+
+        ll_escape(out, ll_slice_cut(s, 0, n), LL_LOG_VALUE_MAX);
+        if (n < s.n)
+            ll_buf_putc(out, ' ');
+        s = ll_slice_skip(s, n + 1);
+    }
+    if (cut)
+        ll_buf_puts(out, "...");
+}
+
 /* A JSON string. ll_escape leaves printable ASCII without '"', and '\' only before xHH, which JSON
  * does not know: the backslash is doubled. */
 static void put_json(struct ll_buf *out, struct ll_slice s)
 {
     struct ll_buf word = LL_BUF((size_t)LL_LOG_VALUE_MAX * 4 + 8);
 
-    ll_escape(&word, s, LL_LOG_VALUE_MAX);
+    put_words(&word, s);
     ll_buf_putc(out, '"');
     for (size_t i = 0; i < word.n; i++) {
         if (word.p[i] == '\\')
@@ -65,10 +83,13 @@ static void put_field(struct ll_buf *out, const struct ll_log_field *f)
         ll_buf_printf(out, "%llu", (unsigned long long)f->number);
     else if (json)
         put_json(out, f->text);
-    else if (f->text.n == 0)
-        ll_buf_puts(out, "\"\"");
-    else
+    else if (f->text.n && ll_slice_find(f->text, ' ') == f->text.n)
         ll_escape(out, f->text, LL_LOG_VALUE_MAX);
+    else {
+        ll_buf_putc(out, '"');
+        put_words(out, f->text);
+        ll_buf_putc(out, '"');
+    }
 }
 
 void ll_log_format(struct ll_buf *out, int64_t unix_ms, enum ll_log_level level, const char *event,

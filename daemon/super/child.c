@@ -226,7 +226,7 @@ static void on_death(struct child *c, int status)
     c->wired = false;
     ll_ipc_free(c->ipc);
     c->ipc = NULL;
-    if (s->stage == STAGE_STARTING) {
+    if (s->stage == STAGE_STARTING && s->exit_status == 0) {
         char sentence[256];
 
         snprintf(sentence, sizeof(sentence), "role %s ended while starting (%s); the log says why",
@@ -235,7 +235,7 @@ static void on_death(struct child *c, int status)
                    sentence);
     } else if (stopping) {
         super_stage_goes_on(s);
-    } else if (!c->retired) {
+    } else if (!c->retired && s->stage == STAGE_UP) {
         wait_and_restart(c, back_off(c));
     }
 }

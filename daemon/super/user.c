@@ -92,19 +92,24 @@ static int enter_namespace(const struct super *s)
     return -1;
 }
 
-/* Leaves the given capabilities and no other, for this process and what it starts. */
-static int keep_caps(uint32_t low)
+static int set_caps(uint32_t low)
 {
     struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct data[2] = {{low, low, 0}, {0, 0, 0}};
 
+    return syscall(SYS_capset, &head, data) == 0 ? 0 : -1;
+}
+
+/* Leaves the given capabilities and no other, for this process and what it starts. */
+static int keep_caps(uint32_t low)
+{
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
         if ((cap >= 32 || !(low & (1u << cap))) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0)
             return -1;
     if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) != 0)
         return -1;
-    return syscall(SYS_capset, &head, data) == 0 ? 0 : -1;
+    return set_caps(low);
 }
 
 int super_leave_root(struct super *s, struct ll_buf *err)
@@ -141,7 +146,7 @@ int super_become(const struct super *s, enum ll_role role)
     if (!s->root)
         return 0;
     return setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 &&
-                   setresuid(uid, uid, uid) == 0 && keep_caps(0) == 0
+                   setresuid(uid, uid, uid) == 0 && set_caps(0) == 0
                ? 0
                : -1;
 }
