@@ -19,6 +19,8 @@
  *   or later; no other question comes before. There is no deadline while a question is open.
  * - Write the output when the input is used up, not after every reply: that is what pipelining is
  *   for.
+ * - Pull events behind every call but those that only read: answer, tls_up, timeout, drain and eof
+ *   give events too.
  * - The driver keeps what was accepted (reverse-path, recipients, content). RESET says: forget it.
  *   Every transaction that had an accepted ASK_MAIL ends in exactly one of an answer to ASK_END (of
  *   any code), or RESET. RESET comes before any later question, and before CLOSE.
@@ -26,7 +28,8 @@
  *   ASK_MAIL and ASK_RCPT until the question is answered.
  *
  * The engine counts errors, junk commands and transactions, and ends sessions over their limits.
- * Passwords are wiped when the question is answered. Session memory: under 1 KiB when no
+ * Passwords are wiped here when the question is answered; the driver's own input buffer, through
+ * which they came, is the driver's to wipe. Session memory: under 1 KiB when no
  * transaction, partial line or output is pending.
  */
 #ifndef LETTERLOCK_SMTPD_H
@@ -47,12 +50,13 @@ enum ll_smtpd_kind {
  * brackets; a limit of 0 means: none, except where it says otherwise. */
 struct ll_smtpd_conf {
     enum ll_smtpd_kind kind;
-    const char *hostname;       /* own name: banner, EHLO */
-    bool starttls;              /* offer STARTTLS (outside TLS) */
-    uint64_t size_max;          /* octets of a letter [50 MiB] */
-    uint32_t recipients_max;    /* of one letter [100; submission 1000] */
-    uint32_t errors_max;        /* replies >= 400 to commands in a session [20] */
-    uint32_t junk_max;          /* commands in a row that bring no mail forward [100] */
+    const char *hostname;    /* own name: banner, EHLO */
+    bool starttls;           /* offer STARTTLS (outside TLS) */
+    bool dsn;                /* offer DSN (RFC 3461): the driver keeps and honours its parameters */
+    uint64_t size_max;       /* octets of a letter [50 MiB] */
+    uint32_t recipients_max; /* of one letter [100; submission 1000] */
+    uint32_t errors_max;     /* replies >= 400 to commands in a session [20] */
+    uint32_t junk_max;       /* commands in a row that bring no mail forward [100] */
     uint32_t transactions_max;  /* MAIL commands of a session [1000] */
     uint32_t line_max;          /* octets of a content line without CR LF [0: none; 4.5.3.1: "to the
                                  * maximum extent possible" no limits] */

@@ -30,7 +30,8 @@ static bool all_digits(struct ll_slice s)
 static enum ll_addr_error ascii_name(struct ll_slice name, struct ll_buf *out)
 {
     struct ll_slice rest = name;
-    struct ll_slice label, last = ll_slice(NULL, 0);
+    struct ll_slice last = ll_slice(NULL, 0);
+    struct ll_slice label;
     uint8_t *to;
 
     if (name.n > LL_DOMAIN_MAX)
