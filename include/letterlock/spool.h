@@ -13,7 +13,8 @@
 
 /* ---- limits -------------------------------------------------------------------------------- */
 
-#define LL_SPOOL_INLINE_MAX (256u << 10) /* octets of a body kept in the segment; longer: a file   \
+#define LL_SPOOL_INLINE_MAX                                                                        \
+    (256u << 10)                         /* octets of a body kept in the segment; longer: a file   \
                                           */
 #define LL_SPOOL_RCPTS_MAX   1000        /* recipients of one letter (submission's limit) */
 #define LL_SPOOL_PREPEND_MAX (32u << 10) /* octets of prepended header fields */
@@ -62,6 +63,9 @@ enum {                              /* ll_letter.flags */
        LL_LETTER_UTF8 = 1 << 1,     /* needs SMTPUTF8 */
        LL_LETTER_RET_HDRS = 1 << 2, /* RFC 3461 4.3 RET=HDRS */
        LL_LETTER_RET_FULL = 1 << 3,
+       LL_LETTER_TRUSTED =
+           1 << 4, /* from a login, trusted network or named peer: may be reported to */
+       LL_LETTER_PROVED = 1 << 5, /* SPF or DKIM proved the reverse-path: likewise */
 };
 
 struct ll_letter {
@@ -81,6 +85,112 @@ struct ll_letter {
     struct ll_rcpt *rcpt;
     size_t n_rcpt;
 };
+
+/* ---- the journal: a segment is a head and records behind it -----------------------------------
+ */
+
+#define LL_SEGMENT_HEAD    32         /* octets of a segment's head */
+#define LL_RECORD_HEAD     32         /* octets of a record before its envelope */
+#define LL_RECORD_END      8          /* octets of its end mark */
+#define LL_SPOOL_META_MAX  (2u << 20) /* octets of an envelope with prepended fields and facts */
+#define LL_SPOOL_FACTS_MAX (32u << 10)
+
+struct ll_segment_head {
+    uint32_t segment;    /* its number, never given twice */
+    uint64_t generation; /* random; part of the checksum of every record in it */
+    uint8_t writer;      /* role of who appends (the queue's own: copies) */
+    uint16_t index;      /* which worker of that role */
+};
+
+void ll_segment_head_encode(const struct ll_segment_head *, struct ll_buf *out);
+bool ll_segment_head_decode(struct ll_slice in, struct ll_segment_head *ret);
+
+struct ll_record_head {
+    uint32_t meta_length; /* octets of the envelope */
+    uint32_t body_length; /* octets of the content in this record; 0 where it has a file */
+    uint32_t head_crc;    /* CRC32C of generation, head and envelope */
+    uint32_t body_crc;    /* CRC32C of the content, in either place */
+    uint64_t id;          /* the letter's */
+};
+
+static inline uint64_t ll_record_length(const struct ll_record_head *h)
+{
+    return (uint64_t)LL_RECORD_HEAD + h->meta_length + h->body_length + LL_RECORD_END;
+}
+
+/* Appends the whole record. body_crc: of the content in letter->body_file; not used without one.
+ * A letter over the limits sets out->failed. */
+void ll_record_encode(const struct ll_letter *, uint64_t generation, uint32_t body_crc,
+                      struct ll_buf *out);
+/* Reads the first LL_RECORD_HEAD octets; false when they cannot begin a record. The lengths are
+ * within their limits but not proved yet: ll_record_decode does that. */
+bool ll_record_head_decode(struct ll_slice in, struct ll_record_head *ret);
+/* `in` is head and envelope exactly. Checks checksum and every limit. letter->body is left empty;
+ * body_length says how long the content is. */
+bool ll_record_decode(struct ll_slice in, uint64_t generation, struct ll_arena *,
+                      struct ll_letter *ret);
+bool ll_record_body_ok(const struct ll_record_head *, struct ll_slice body);
+bool ll_record_end_ok(const struct ll_record_head *, struct ll_slice end);
+/* Gives a valid whole record another generation, for a copy elsewhere. */
+void ll_record_rebind(uint8_t *record, size_t n, uint64_t generation);
+
+/* ---- the outcome log: what happened to each letter ------------------------------------------- */
+
+#define LL_OUTLOG_HEAD       32
+#define LL_OUTLOG_RECORD_MAX 4096 /* octets of one record */
+#define LL_OUTLOG_LIST_MAX   400  /* recipients or letters in one record */
+
+enum ll_rcpt_state {
+    LL_RCPT_WAITING,   /* never tried */
+    LL_RCPT_TRYING,    /* handed to a carrier */
+    LL_RCPT_DEFERRED,  /* to be tried at `until` */
+    LL_RCPT_HELD,      /* waits for the operator */
+    LL_RCPT_FAILED,    /* a report is due */
+    LL_RCPT_DELIVERED, /* from here on: over */
+    LL_RCPT_RETURNED,  /* failed, and its report is a letter of its own, or none was due */
+    LL_RCPT_DROPPED,   /* by the operator */
+    LL_RCPT_STATES
+};
+
+const char *ll_rcpt_state_name(enum ll_rcpt_state);
+static inline bool ll_rcpt_over(uint8_t state)
+{
+    return state >= LL_RCPT_DELIVERED;
+}
+
+enum ll_outlog_kind {
+    LL_OUTLOG_STATE = 1, /* the state of some recipients of a letter, from now on */
+    LL_OUTLOG_OVER,      /* these letters are over (written by checkpoints) */
+    LL_OUTLOG_SEGMENT,   /* a segment was made */
+    LL_OUTLOG_CLOSED,    /* a segment ends at `length`: what lies behind was never acknowledged */
+};
+
+/* Every record says how things are, never how they changed: reading one twice does no harm. */
+struct ll_outlog_record {
+    uint8_t kind;
+    /* STATE */
+    uint64_t letter;
+    uint8_t state;
+    uint16_t attempts;
+    uint8_t deaths;  /* carriers that died with it in hand */
+    int64_t until_s; /* Unix time of the next try */
+    uint16_t code;
+    struct ll_slice status, text, remote; /* cut to 16, LL_DIAG_MAX and 300 octets */
+    const uint32_t *rcpt;                 /* STATE: their indexes */
+    const uint64_t *over;                 /* OVER: letters */
+    size_t n;                             /* of rcpt or over */
+    /* SEGMENT, CLOSED */
+    uint32_t segment;
+    uint64_t length;
+};
+
+void ll_outlog_head_encode(uint32_t number, uint64_t generation, struct ll_buf *out);
+bool ll_outlog_head_decode(struct ll_slice in, uint32_t *ret_number, uint64_t *ret_generation);
+void ll_outlog_encode(const struct ll_outlog_record *, uint64_t generation, struct ll_buf *out);
+/* Takes the first record of `in`. Returns its octets; 0 when `in` holds no whole, sound record at
+ * its start: the end of the log. */
+size_t ll_outlog_decode(struct ll_slice in, uint64_t generation, struct ll_arena *,
+                        struct ll_outlog_record *ret);
 
 /* ---- a job: one try at some recipients of one letter ----------------------------------------- */
 
