@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -352,7 +353,7 @@ bool ll_hash_check(const char *hash, struct ll_slice password)
 
     if (password.n > LL_PASSWORD_MAX || sodium_init() < 0)
         return false;
-    strncpy(text, hash ? hash : nobody, sizeof(text) - 1);
+    snprintf(text, sizeof(text), "%s", hash ? hash : nobody);
     ok = crypto_pwhash_str_verify(text, (const char *)password.p, password.n) == 0;
     return ok && hash;
 }

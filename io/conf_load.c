@@ -47,7 +47,7 @@ void ll_conf_fault(struct ll_conf_faults *f, int line, const char *fmt, ...)
 
 /* ---- libconfuse ------------------------------------------------------------------------------ */
 
-static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
+static LL_PRINTF(2, 0) void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
     char text[512];
 
