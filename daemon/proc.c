@@ -241,9 +241,11 @@ static void on_start(struct process *p, const struct ll_msg *start)
     for (size_t i = 0; i < p->n_waiting; i++)
         if (!p->waiting[i].title)
             peer_new(p, p->waiting[i].fd, p->waiting[i].role, p->waiting[i].index);
+    if (ll_sandbox_before_start(p->conf, p->proc.role, &missing) != 0)
+        die(EX_OSERR, "the sandbox could not be set up");
     if (p->ops->start && p->ops->start(&p->proc) != 0)
         die(EX_CONFIG, "the role could not start");
-    if (ll_sandbox_enter(p->conf, p->proc.role, &missing) != 0)
+    if (ll_sandbox_after_start(p->conf, p->proc.role, &missing) != 0)
         die(EX_OSERR, "the sandbox could not be shut");
     for (size_t i = 0; i < p->n_waiting; i++) {
         struct waiting *w = &p->waiting[i];

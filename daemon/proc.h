@@ -2,10 +2,11 @@
  * proc: what every role process has in common. A role is a struct ll_role_ops; proc.c does the
  * rest: the channel to super, configuration, peers coming and going, the sandbox, draining.
  *
- * Life of a role: the configuration arrives; `start` runs (open files, start threads, warm
- * libraries); the sandbox shuts; `listener` is called for each listening socket and `peer_up` for
- * each peer that is there already; super is told; `run` is called; then only messages and events,
- * until super closes its channel or `drain` has finished and ll_proc_exit was called.
+ * Life of a role: the configuration arrives; file and network rules are set (daemon/sandbox.c);
+ * `start` runs (open files, start threads, warm libraries); the filter of system calls shuts;
+ * `listener` is called for each listening socket and `peer_up` for each peer that is there already;
+ * super is told; `run` is called; then only messages and events, until super closes its channel or
+ * `drain` has finished and ll_proc_exit was called.
  *
  * Peers may come and go at any time: a role that asked a peer which then went must answer its own
  * askers (peer_down is the place). At reload `reconf` comes first, then `listener` for each new
