@@ -49,9 +49,12 @@ static bool skip_comment(struct reader *r)
 static size_t quoted_length(struct ll_slice s, uint8_t end)
 {
     for (size_t i = 1; i < s.n; i++) {
-        if (s.p[i] == '\\')
+        if (s.p[i] == '\\') {
             i++;
-        else if (s.p[i] == end)
+            if (i < s.n && (s.p[i] == '\r' || s.p[i] == '\n'))
+                return 0; /* a fold is no quoted pair: taken out, it would leave its backslash alone
+                           */
+        } else if (s.p[i] == end)
             return i + 1;
     }
     return 0;

@@ -145,6 +145,7 @@ static const struct {
     {"a@b.example>", NULL},
     {"<>", NULL},
     {"<<a@b>>", NULL},
+    {"\"q\\\n\"@x", NULL},
     {"\"open", NULL},
     {"(open", NULL},
     {"a@[open", NULL},
