@@ -149,7 +149,7 @@ static bool hand_out(struct ll_ipc *c, uint8_t *bytes, size_t n, int fd)
         ll_ipc_break(c, why);
         return false;
     }
-    c->freed = &freed;
+    c->freed = &freed; // cppcheck-suppress autoVariables ; taken back before this returns
     r = c->frame(c->arg, &f);
     if (n <= IPC_WIPE_MAX && !freed)
         explicit_bzero(bytes, n);
@@ -353,7 +353,7 @@ int ll_ipc_call(struct ll_ipc *c, uint16_t type, uint64_t id, struct ll_slice bo
         return -1;
     while (!c->why) {
         const char *why = NULL;
-        struct ll_frame f;
+        struct ll_frame f = {0};
         struct kept *k;
         size_t n = 0;
         int fd = -1;
