@@ -327,6 +327,11 @@ int ll_ipc_send(struct ll_ipc *c, uint16_t type, uint64_t id, struct ll_slice bo
     return -1;
 }
 
+size_t ll_ipc_queued(const struct ll_ipc *c)
+{
+    return c->queued;
+}
+
 /* Waits until the channel can be read (or written, while frames are queued); false at time-out. */
 static bool wait_for(struct ll_ipc *c, uint64_t until)
 {

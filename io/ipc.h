@@ -44,6 +44,9 @@ void ll_ipc_break(struct ll_ipc *, const char *why);
  * frame is too long, the queue is full or the channel is closed (nothing was sent). */
 int ll_ipc_send(struct ll_ipc *, uint16_t type, uint64_t id, struct ll_slice body, int fd);
 
+/* Octets that the peer has not taken yet: for senders that can wait. */
+size_t ll_ipc_queued(const struct ll_ipc *);
+
 /* Sends one frame and waits, blocking, at most timeout_ms for the frame that repeats its id; other
  * frames that arrive meanwhile are handed out by the loop later, in order. The answer's body is
  * appended to ret_body. Returns the answer's type, or -1 (time-out, closed, not sent). For the
