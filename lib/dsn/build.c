@@ -47,9 +47,6 @@ static void quoted_printable(struct ll_buf *out, struct ll_slice s)
         bool before_eol = i + 1 == s.n || s.p[i + 1] == '\n' || s.p[i + 1] == '\r';
         bool plain = (c > 0x20 && c < 0x7f && c != '=') || (ll_is_blank(c) && !before_eol);
 
-        if (column == 0 && (c == '-' || c == '.'))
-            plain = false; /* no line looks like a boundary, or like the letter's end */
-
         if (eol) {
             if (c == '\r')
                 i++;
@@ -61,6 +58,9 @@ static void quoted_printable(struct ll_buf *out, struct ll_slice s)
             ll_buf_puts(out, "=\r\n");
             column = 0;
         }
+        /* No line looks like a boundary, or like the letter's end. */
+        if (column == 0 && (c == '-' || c == '.'))
+            plain = false;
         if (plain) {
             ll_buf_putc(out, c);
             column++;

@@ -13,6 +13,7 @@ struct element {
     bool had_angle; /* > was seen: nothing may follow */
     bool glue;      /* the last thing was a dot or an @, or nothing */
     bool at;        /* an @ was seen in the present spec */
+    bool route;     /* a comma of a source route was seen: its colon must follow */
 };
 
 struct reader {
@@ -106,7 +107,7 @@ static enum ll_msg_error element_end(struct reader *r)
         return LL_MSG_BAD_ADDRESS;
     if (!e->any)
         return LL_MSG_OK;
-    if (e->space || e->glue || e->text.n == 0 || e->text.failed)
+    if (e->space || e->glue || e->text.n == 0 || e->text.p[0] == '@' || e->text.failed)
         return LL_MSG_BAD_ADDRESS;
     if (r->n == LL_MSG_ADDRESSES_MAX)
         return LL_MSG_ADDRESSES_MANY;
@@ -143,7 +144,7 @@ static enum ll_msg_error angle_close(struct reader *r)
     struct element *e = &r->e;
 
     /* "<>" is no mailbox in a header. */
-    if (!e->angle || e->space || e->glue || e->text.n == 0)
+    if (!e->angle || e->space || e->glue || e->route || e->text.n == 0)
         return LL_MSG_BAD_ADDRESS;
     e->angle = false;
     e->had_angle = true;
@@ -181,8 +182,8 @@ static enum ll_msg_error special(struct reader *r, uint8_t c)
         return colon(r);
     case ',':
         if (r->e.angle) { /* between the domains of a source route */
-            r->e.glue = true;
-            return LL_MSG_OK;
+            r->e.glue = r->e.route = true;
+            return r->e.at ? LL_MSG_OK : LL_MSG_BAD_ADDRESS;
         }
         return element_end(r);
     case ';':

@@ -172,6 +172,27 @@ static void test_refused(void **state)
     ll_buf_release(&out);
 }
 
+/* The words are long enough for a soft line break at every place: none may make a boundary. */
+static void test_soft_breaks(void **state)
+{
+    struct ll_dsn_recipient r = no_user;
+    struct ll_dsn d = base(&r, 1);
+
+    for (size_t pad = 0; pad < 100; pad++) {
+        struct ll_buf words = LL_BUF(256), out = LL_BUF(LL_DSN_MAX);
+        bool utf8;
+
+        for (size_t i = 0; i < pad; i++)
+            ll_buf_putc(&words, 'x');
+        ll_buf_puts(&words, "--b0undary--");
+        r.diagnostic = ll_buf_slice(&words);
+        assert_true(ll_dsn_build(&d, &out, &utf8));
+        check_wire(ll_buf_slice(&out), 4, true);
+        ll_buf_release(&words);
+        ll_buf_release(&out);
+    }
+}
+
 /* A long header is cut behind a field. */
 static void test_long_header(void **state)
 {
@@ -194,7 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failure),     cmocka_unit_test(test_delay),
         cmocka_unit_test(test_hostile),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_long_header),
+        cmocka_unit_test(test_long_header), cmocka_unit_test(test_soft_breaks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
