@@ -9,7 +9,8 @@
  *     peer_up:    if (peer->role == LL_ROLE_KEEPER) ll_keeper_client_up(st->tls, peer);
  *     peer_down:  if (peer->role == LL_ROLE_KEEPER) ll_keeper_client_down(st->tls);
  *     reconf:     ll_keeper_client_reconf(st->tls);
- *     on[LL_MSG_CERTS_BEGIN], on[LL_MSG_CERT], on[LL_MSG_TICKET_KEYS], on[LL_MSG_CLIENT_CA]:
+ *     on[LL_MSG_CERTS_BEGIN], on[LL_MSG_CERT], on[LL_MSG_TICKET_KEYS], on[LL_MSG_CLIENT_CA],
+ *     on[LL_MSG_SIGN_ANSWER] (an answer that came too late):
  *                 return ll_keeper_client_msg(st->tls, peer, m);
  *
  *     A front begins to accept when ll_keeper_client_known() holds (tls_changed() tells when): the
