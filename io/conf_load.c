@@ -4,6 +4,7 @@
 
 #include <confuse.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,10 @@ struct load {
     size_t cap_marks;
     bool no_memory;
 };
+
+/* libconfuse takes the end of the file for the end of a section. So this setting is put behind the
+ * text: found elsewhere than at the top, or not at all, something was not closed. */
+#define END_MARK "__end_of_file"
 
 /* libconfuse's call-backs carry no argument of ours; files are loaded one at a time. */
 static struct load *loading;
@@ -52,6 +57,10 @@ static LL_PRINTF(2, 0) void on_error(cfg_t *cfg, const char *fmt, va_list ap)
     char text[512];
 
     vsnprintf(text, sizeof(text), fmt, ap);
+    if (strstr(text, END_MARK)) {
+        ll_conf_fault(&loading->faults, 0, "ends inside of a section; add the `}` that is missing");
+        return;
+    }
     ll_conf_fault(&loading->faults, cfg && cfg->line > 0 ? cfg->line : 0,
                   "%s; letterlock.conf(5) lists the settings and how they are written", text);
 }
@@ -108,7 +117,7 @@ static cfg_opt_t route_opts[] = {
 
 static cfg_opt_t global_opts[] = {
 #include "io/settings/global.def"
-    CFG_SEC("listener", listener_opts, SECTION_FLAGS),
+    OPT(END_MARK, CFGF_NODEFAULT) CFG_SEC("listener", listener_opts, SECTION_FLAGS),
     CFG_SEC("certificate", certificate_opts, SECTION_FLAGS),
     CFG_SEC("domain", domain_opts, SECTION_FLAGS), CFG_SEC("route", route_opts, SECTION_FLAGS),
     CFG_END()};
@@ -120,12 +129,21 @@ static cfg_opt_t global_opts[] = {
 #undef TIME
 #undef FLAG
 
+/* A setting that is not written: the first line of its section tells where it belongs. */
 static int line_of_mark(const struct load *l, const cfg_t *section, const char *name)
 {
-    for (size_t i = 0; i < l->n_marks; i++)
-        if (l->marks[i].section == section && (!name[0] || strcmp(l->marks[i].name, name) == 0))
+    int first = 0;
+
+    for (size_t i = 0; i < l->n_marks; i++) {
+        if (l->marks[i].section != section)
+            continue;
+        if (strcmp(l->marks[i].name, name) == 0)
             return l->marks[i].line;
-    return name[0] ? 0 : section->line;
+        first = first ? first : l->marks[i].line;
+    }
+    if (section == l->root)
+        return 0;
+    return first ? first : section->line;
 }
 
 static int line_of(void *arg, const char *kind, const char *title, const char *name)
@@ -374,32 +392,52 @@ static bool find_folder(struct load *l)
     return true;
 }
 
-static bool read_file(struct load *l)
+/* The text as a string, with the end mark behind; NULL when it cannot be read. */
+static char *read_file(struct load *l)
 {
-    FILE *f = fopen(l->faults.path, "re");
+    static const char end[] = "\n" END_MARK " = yes\n";
+    int fd = open(l->faults.path, O_RDONLY | O_CLOEXEC);
     struct stat st;
+    char *text = NULL;
+    ssize_t n = -1;
+
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+        st.st_size <= (off_t)LL_CONF_FILE_MAX) {
+        text = malloc((size_t)st.st_size + sizeof(end));
+        n = text ? read(fd, text, (size_t)st.st_size) : -1;
+        if (n == st.st_size && !memchr(text, 0, (size_t)n)) {
+            memcpy(text + n, end, sizeof(end));
+            close(fd);
+            return text;
+        }
+    }
+    ll_conf_fault(&l->faults, 0, "cannot be read: %s; check name and permissions",
+                  fd < 0 ? strerror(errno) : "not a text file of sensible length");
+    free(text);
+    if (fd >= 0)
+        close(fd);
+    return NULL;
+}
+
+static bool parse_file(struct load *l)
+{
+    char *text = read_file(l);
     int r = CFG_FILE_ERROR;
 
-    if (!f || fstat(fileno(f), &st) != 0 || !S_ISREG(st.st_mode) ||
-        st.st_size > (off_t)LL_CONF_FILE_MAX) {
-        ll_conf_fault(&l->faults, 0, "cannot be read: %s; check name and permissions",
-                      f ? "not a plain file of sensible length" : strerror(errno));
-        if (f)
-            fclose(f);
+    if (!text)
         return false;
-    }
     l->root = cfg_init(global_opts, CFGF_NONE);
     if (!l->root) {
         no_memory(l);
     } else {
         cfg_set_error_function(l->root, on_error);
-        r = cfg_parse_fp(l->root, f);
+        r = cfg_parse_buf(l->root, text);
     }
-    fclose(f);
-    if (r != CFG_SUCCESS && l->faults.n == 0 && !l->no_memory)
+    free(text);
+    if (l->faults.n == 0 && !l->no_memory && (r != CFG_SUCCESS || !cfg_size(l->root, END_MARK)))
         ll_conf_fault(&l->faults, l->root ? l->root->line : 0,
                       "cannot be understood; compare with letterlock.conf(5)");
-    return r == CFG_SUCCESS;
+    return l->faults.n == 0 && !l->no_memory;
 }
 
 struct ll_conf *ll_conf_load(const char *path, struct ll_buf *ret_err)
@@ -409,7 +447,7 @@ struct ll_conf *ll_conf_load(const char *path, struct ll_buf *ret_err)
 
     l.faults.arg = &l;
     loading = &l;
-    if (find_folder(&l) && read_file(&l)) {
+    if (find_folder(&l) && parse_file(&l)) {
         c = take_all(&l);
         if (c && !l.no_memory)
             ll_conf_check(c, &l.faults);
