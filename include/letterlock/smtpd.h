@@ -25,7 +25,7 @@
  *   Every transaction that had an accepted ASK_MAIL ends in exactly one of an answer to ASK_END (of
  *   any code), or RESET. RESET comes before any later question, and before CLOSE.
  * - Slices in events are valid until the next call of feed, answer or timeout; those of ASK_AUTH,
- *   ASK_MAIL and ASK_RCPT until the question is answered.
+ *   ASK_MAIL and ASK_RCPT, and ASK_END's content, until the question is answered.
  *
  * The engine counts errors, junk commands and transactions, and ends sessions over their limits.
  * Passwords are wiped here when the question is answered; the driver's own input buffer, through

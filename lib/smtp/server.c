@@ -365,8 +365,8 @@ static void fill(const struct ll_smtpd *s, struct ll_smtpd_event *e)
 {
     e->type = (enum ll_smtpd_event_type)s->ask;
     if (s->ask == LL_SMTPD_ASK_AUTH) {
-        e->user = s->auth->user_is;
-        e->password = s->auth->password_is;
+        e->user = ll_buf_slice(&s->auth->user);
+        e->password = ll_buf_slice(&s->auth->password);
     }
     if (s->t) {
         e->bdat = s->t->by_bdat;
@@ -440,7 +440,7 @@ static void auth_answered(struct ll_smtpd *s, const struct ll_smtpd_answer *a)
     bool yes = a->code == 235;
 
     if (yes && s->user.n == 0)
-        ll_buf_put_slice(&s->user, s->auth->user_is);
+        ll_buf_put_slice(&s->user, ll_buf_slice(&s->auth->user));
     srv_auth_forget(s);
     s->state = ST_COMMAND;
     if (!yes)

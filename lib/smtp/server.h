@@ -2,6 +2,7 @@
 #ifndef LL_SMTP_SERVER_H
 #define LL_SMTP_SERVER_H
 
+#include "letterlock/sasl.h"
 #include "letterlock/smtpd.h"
 
 /* What the next octets are. */
@@ -39,15 +40,6 @@ struct txn {
     struct ll_smtp_bdat bdat;
 };
 
-/* An AUTH exchange. */
-struct auth {
-    bool plain; /* else LOGIN */
-    struct ll_buf user;
-    struct ll_buf password; /* PLAIN: the whole message */
-    struct ll_slice user_is;
-    struct ll_slice password_is;
-};
-
 struct ll_smtpd {
     const struct ll_smtpd_conf *conf;
     uint8_t state;   /* enum state */
@@ -73,7 +65,7 @@ struct ll_smtpd {
     struct ll_buf user;
     struct ll_slice run; /* PEND_BODY */
     struct txn *t;
-    struct auth *auth;
+    struct ll_sasl_server *auth; /* an exchange that is under way */
     struct ll_smtpd_tls tls;
     char *client_name;
     const char *why;

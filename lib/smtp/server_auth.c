@@ -1,103 +1,55 @@
-/* AUTH at the server (RFC 4954; PLAIN: RFC 4616; LOGIN). See include/letterlock/smtpd.h. */
+/* AUTH at the server (RFC 4954). See include/letterlock/smtpd.h; the mechanisms are lib/sasl's. */
 #include "server.h"
 
 #include <stdlib.h>
-
-#define USER_MAX     320  /* octets of a login name */
-#define PASSWORD_MAX 1024 /* octets */
 
 void srv_auth_forget(struct ll_smtpd *s)
 {
     if (!s->auth)
         return;
-    ll_buf_wipe(&s->auth->user);
-    ll_buf_wipe(&s->auth->password);
-    explicit_bzero(s->auth, sizeof(*s->auth));
+    ll_sasl_server_release(s->auth);
     free(s->auth);
     s->auth = NULL;
 }
 
-/* A fault in the exchange: it is over, and counts. */
-static void auth_fault(struct ll_smtpd *s, unsigned code, const char *enhanced, const char *text)
+/* How an exchange ends that does not come to a question; code 0: it does not end. */
+static const struct refusal ends[] = {
+    [LL_SASL_CANCELLED] = {501, "5.7.0", "Authentication cancelled"},
+    [LL_SASL_MALFORMED] = {501, "5.5.2", "Bad authentication message"},
+    [LL_SASL_REFUSED] = {535, "5.7.8", "Acting for another user is not offered"},
+    [LL_SASL_RESOURCE] = {454, "4.7.0", "Temporary authentication failure"},
+};
+
+static void next_step(struct ll_smtpd *s, enum ll_sasl_step step, struct ll_buf *challenge)
 {
-    srv_auth_forget(s);
-    s->state = ST_COMMAND;
-    srv_refuse(s, code, enhanced, text);
-}
-
-static bool word_ok(struct ll_slice w, size_t max)
-{
-    return w.n > 0 && w.n <= max && ll_slice_find(w, 0) == w.n && ll_utf8_valid(w);
-}
-
-static void auth_ask(struct ll_smtpd *s, struct ll_slice user, struct ll_slice password)
-{
-    if (!word_ok(user, USER_MAX) || !word_ok(password, PASSWORD_MAX)) {
-        auth_fault(s, 535, "5.7.8", "Bad user name or password");
-        return;
-    }
-    s->auth->user_is = user;
-    s->auth->password_is = password;
-    srv_ask(s, LL_SMTPD_ASK_AUTH);
-}
-
-/* [authzid] NUL authcid NUL passwd. Acting for another is not offered. */
-static void plain_message(struct ll_smtpd *s)
-{
-    struct ll_slice rest = ll_buf_slice(&s->auth->password);
-    struct ll_slice part[3];
-    struct ll_slice more;
-    int n = 0;
-
-    while (n < 3 && ll_slice_next(&rest, 0, &part[n]))
-        n++;
-    if (n != 3 || ll_slice_next(&rest, 0, &more)) {
-        auth_fault(s, 501, "5.5.2", "Bad PLAIN message");
-        return;
-    }
-    if (part[0].n > 0 && !ll_slice_eq(part[0], part[1])) {
-        auth_fault(s, 535, "5.7.8", "Acting for another user is not offered");
-        return;
-    }
-    auth_ask(s, part[1], part[2]);
-}
-
-/* A decoded message of the client. */
-static void auth_message(struct ll_smtpd *s, struct ll_slice base64)
-{
-    struct auth *a = s->auth;
-    struct ll_buf *to = a->plain || a->user.n > 0 ? &a->password : &a->user;
-
-    to->max = LL_SMTP_AUTH_MAX;
-    if (base64.n > 0 && !ll_buf_room(to, base64.n)) { /* at once: no copies are left behind */
-        auth_fault(s, 454, "4.7.0", "Temporary authentication failure");
-    } else if (!ll_base64_decode(to, base64)) {
-        auth_fault(s, 501, "5.5.2", "Bad base64");
-    } else if (a->plain) {
-        plain_message(s);
-    } else if (to == &a->password) {
-        auth_ask(s, ll_buf_slice(&a->user), ll_buf_slice(&a->password));
-    } else if (to->n == 0) {
-        auth_fault(s, 535, "5.7.8", "Bad user name or password");
+    if (step == LL_SASL_CREDENTIALS) {
+        srv_ask(s, LL_SMTPD_ASK_AUTH);
+    } else if (step == LL_SASL_CHALLENGE && !challenge->failed) {
+        s->state = ST_AUTH;
+        srv_reply_slice(s, 334, NULL, ll_buf_slice(challenge));
     } else {
-        srv_reply(s, 334, NULL, "UGFzc3dvcmQ6"); /* Password: */
+        const struct refusal *end = &ends[step == LL_SASL_CHALLENGE ? LL_SASL_RESOURCE : step];
+
+        srv_auth_forget(s);
+        s->state = ST_COMMAND;
+        srv_refuse(s, end->code, end->enhanced, end->text);
     }
+    ll_buf_release(challenge);
 }
 
 void srv_auth_line(struct ll_smtpd *s, struct ll_slice line)
 {
-    if (ll_slice_eq(line, LL_LIT("*")))
-        auth_fault(s, 501, "5.7.0", "Authentication cancelled");
-    else
-        auth_message(s, line);
+    struct ll_buf challenge = LL_BUF(LL_SMTP_REPLY_MAX);
+
+    next_step(s, ll_sasl_server_line(s->auth, line, &challenge), &challenge);
 }
 
 void srv_auth_command(struct ll_smtpd *s, struct ll_slice args)
 {
     size_t space = ll_slice_find(args, ' ');
-    struct ll_slice mechanism = ll_slice_cut(args, 0, space);
     struct ll_slice initial = ll_slice_skip(args, space + 1);
-    bool plain = ll_slice_caseeq(mechanism, LL_LIT("PLAIN"));
+    struct ll_buf challenge = LL_BUF(LL_SMTP_REPLY_MAX);
+    enum ll_sasl_mech mech;
 
     if (s->conf->kind != LL_SMTPD_SUBMISSION) {
         srv_refuse(s, 502, "5.5.1", "AUTH is not offered");
@@ -105,7 +57,7 @@ void srv_auth_command(struct ll_smtpd *s, struct ll_slice args)
         srv_refuse(s, 538, "5.7.11", "Encryption required for a login");
     } else if (s->user.n > 0 || s->t) {
         srv_refuse(s, 503, "5.5.1", "AUTH is not allowed now");
-    } else if (!plain && !ll_slice_caseeq(mechanism, LL_LIT("LOGIN"))) {
+    } else if (!ll_sasl_mech_find(ll_slice_cut(args, 0, space), &mech)) {
         srv_refuse(s, 504, "5.5.4", "Mechanism not offered");
     } else {
         s->auth = calloc(1, sizeof(*s->auth));
@@ -113,11 +65,8 @@ void srv_auth_command(struct ll_smtpd *s, struct ll_slice args)
             srv_reply(s, 454, "4.7.0", "Temporary authentication failure");
             return;
         }
-        s->auth->plain = plain;
-        s->state = ST_AUTH;
-        if (space < args.n)
-            auth_message(s, ll_slice_eq(initial, LL_LIT("=")) ? ll_slice(NULL, 0) : initial);
-        else
-            srv_reply(s, 334, NULL, plain ? "" : "VXNlcm5hbWU6"); /* Username: */
+        ll_sasl_server_init(s->auth, mech);
+        next_step(s, ll_sasl_server_start(s->auth, space < args.n, initial, &challenge),
+                  &challenge);
     }
 }
