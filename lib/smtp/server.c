@@ -487,7 +487,7 @@ static void data_answered(struct ll_smtpd *s, const struct ll_smtpd_answer *a, u
 
     if (a->code < 400) {
         if (!by_bdat && s->early) {
-            srv_refuse(s, 503, "5.5.1", "Data came before 354");
+            srv_reply(s, 503, "5.5.1", "Data came before 354");
             srv_end_session(s, "pipelining");
             return;
         }

@@ -121,7 +121,7 @@ void srv_bdat_command(struct ll_smtpd *s, struct ll_slice args, const struct ref
     bool last;
 
     if (!bdat_args(args, &n, &last)) {
-        srv_refuse(s, 501, "5.5.4", "BDAT takes a size and LAST");
+        srv_reply(s, 501, "5.5.4", "BDAT takes a size and LAST");
         srv_end_session(s, "chunk"); /* what follows is of unknown length */
         return;
     }

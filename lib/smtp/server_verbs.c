@@ -298,7 +298,7 @@ void srv_command(struct ll_smtpd *s, struct ll_slice line, bool trailing, uint64
         return;
     }
     if (trailing && (c.flags & LL_SMTP_LAST)) {
-        srv_refuse(s, 503, "5.5.1", "Commands behind one that ends a group (RFC 2920 3.1)");
+        srv_reply(s, 503, "5.5.1", "Commands behind one that ends a group (RFC 2920 3.1)");
         srv_end_session(s, "pipelining");
         return;
     }
