@@ -505,6 +505,13 @@ static void refuse(struct ll_writer *w, int error, ll_stored_fn done, void *arg)
     event_active(w->kick, EV_TIMEOUT, 0);
 }
 
+uint64_t ll_writer_next_id(struct ll_writer *w)
+{
+    struct batch *b = batch_for_next(w);
+
+    return b ? (uint64_t)b->segment->number << 32 | b->segment->at : 0;
+}
+
 void ll_writer_append(struct ll_writer *w, const struct ll_letter *letter,
                       struct ll_body_file *file, ll_stored_fn done, void *arg)
 {

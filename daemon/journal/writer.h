@@ -42,6 +42,10 @@ struct ll_body_file *ll_body_file_take(struct ll_writer *);
 enum ll_stored ll_body_file_write(struct ll_body_file *, struct ll_slice);
 void ll_body_file_drop(struct ll_body_file *);
 
+/* The id that the next ll_writer_append gives, if it comes before this turn of the loop ends: for
+ * the Received field of that letter. 0: none can be taken now. */
+uint64_t ll_writer_next_id(struct ll_writer *);
+
 typedef void (*ll_stored_fn)(void *arg, enum ll_stored, uint64_t id);
 
 /* Takes the letter (its id is given by the writer, and told to `done`; everything is copied before
