@@ -277,7 +277,5 @@ int main(void)
     libctx = OSSL_LIB_CTX_new();
     if (ll_tls_provider_load(libctx) < 0)
         return 1;
-    int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    OSSL_LIB_CTX_free(libctx);
-    return rc;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
