@@ -43,6 +43,9 @@ static void keeper_paths(struct paths *p, const struct ll_conf *c)
         add_folder_of(p, c->certificate[i].cert, LL_ACCESS_READ);
         add_folder_of(p, c->certificate[i].key, LL_ACCESS_READ);
     }
+    for (size_t i = 0; i < c->n_listener; i++)
+        if (c->listener[i].client_ca[0])
+            add_folder_of(p, c->listener[i].client_ca, LL_ACCESS_READ);
 }
 
 static void auth_paths(struct paths *p, const struct ll_conf *c)

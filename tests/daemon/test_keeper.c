@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "daemon/keeper_client.h"
+#include "daemon/sandbox.h"
 #include "io/log.h"
 
 static char dir[] = "/tmp/ll-test-keeper-XXXXXX";
@@ -27,7 +28,8 @@ static struct ll_conf_certificate certificates[4];
 static char *no_names[] = {NULL}, *peer_names[] = {(char *)"client.test", NULL};
 static struct ll_conf_listener listeners[2];
 static struct ll_conf_route routes[1];
-static struct ll_conf conf = {.certificate = certificates,
+static struct ll_conf conf = {.resolver = (char *)"",
+                              .certificate = certificates,
                               .n_certificate = 4,
                               .listener = listeners,
                               .n_listener = 2,
@@ -93,6 +95,8 @@ static void keeper_reload(evutil_socket_t fd, short what, void *arg)
 
 static void keeper_main(const int fd[2])
 {
+    signal(SIGSEGV, SIG_DFL); /* cmocka would go on with the tests here */
+    signal(SIGABRT, SIG_DFL);
     static struct ll_proc proc = {.role = LL_ROLE_KEEPER, .conf = &conf};
     static struct ll_peer peers[2] = {{.proc = &proc, .role = LL_ROLE_FRONT_MX},
                                       {.proc = &proc, .role = LL_ROLE_RELAY}};
@@ -101,7 +105,10 @@ static void keeper_main(const int fd[2])
     event_add(reload, NULL);
     ll_log_init("keeper", 0);
     ll_log_level(LL_LOG_ERROR);
-    if (ll_role_keeper.start(&proc) != 0)
+    struct ll_buf missing = LL_BUF(1024);
+    if (ll_sandbox_before_start(&conf, LL_ROLE_KEEPER, &missing) != 0 ||
+        ll_role_keeper.start(&proc) != 0 ||
+        ll_sandbox_after_start(&conf, LL_ROLE_KEEPER, &missing) != 0)
         _exit(1);
     for (int i = 0; i < 2; i++) {
         peers[i].ipc = ll_ipc_new(proc.base, fd[i], keeper_frame, keeper_gone, &peers[i]);
@@ -184,6 +191,8 @@ static void keeper_start(void)
 
 static void keeper_kill(void)
 {
+    if (keeper <= 0)
+        return;
     kill(keeper, SIGKILL);
     waitpid(keeper, NULL, 0);
 }
