@@ -25,6 +25,7 @@ struct waiting {
     int fd;
     enum ll_role role; /* of a peer */
     unsigned index;
+    uint64_t life;
     char *title; /* of a listener; NULL: a peer */
     char *address;
 };
@@ -41,6 +42,9 @@ struct process {
     bool started;
     bool ended;
 };
+
+/* A role that is not linked in yet: it starts, and drops every message. */
+static const struct ll_role_ops absent;
 
 static struct process *process_of(struct ll_proc *proc)
 {
@@ -103,6 +107,11 @@ static int on_peer_frame(void *arg, const struct ll_frame *f)
     }
     if (p->ops->on[m.type] && p->ops->on[m.type](peer, &m) == 0)
         return 0;
+    if (p->ops == &absent) {
+        if (m.fd >= 0)
+            close(m.fd);
+        return 0;
+    }
     ll_log(LL_LOG_ERROR, "bad-message", LL_FS("from", ll_role_name(peer->role)),
            LL_FU("index", peer->index), LL_FS("type", ll_msg_name(m.type)));
     if (!p->ops->on[m.type] && m.fd >= 0)
@@ -116,7 +125,7 @@ static void on_peer_gone(void *arg, const char *why)
     struct process *p = process_of(peer->proc);
 
     if (why != ll_ipc_closed) {
-        struct ll_msg m = {.type = LL_MSG_BAD_PEER, .fd = -1};
+        struct ll_msg m = {.type = LL_MSG_BAD_PEER, .id = peer->life, .fd = -1};
 
         m.bad_peer.role = (uint8_t)peer->role;
         m.bad_peer.index = (uint16_t)peer->index;
@@ -126,7 +135,8 @@ static void on_peer_gone(void *arg, const char *why)
     peer_free(p, peer);
 }
 
-static struct ll_peer *peer_new(struct process *p, int fd, enum ll_role role, unsigned index)
+static struct ll_peer *peer_new(struct process *p, int fd, enum ll_role role, unsigned index,
+                                uint64_t life)
 {
     struct ll_peer *peer = calloc(1, sizeof(*peer));
 
@@ -134,7 +144,7 @@ static struct ll_peer *peer_new(struct process *p, int fd, enum ll_role role, un
         peer_free(p, p->peers[role][index]);
     if (!peer)
         die(EX_OSERR, "no memory");
-    *peer = (struct ll_peer){.proc = &p->proc, .role = role, .index = index};
+    *peer = (struct ll_peer){.proc = &p->proc, .role = role, .index = index, .life = life};
     peer->ipc = ll_ipc_new(p->proc.base, fd, on_peer_frame, on_peer_gone, peer);
     if (!peer->ipc)
         die(EX_OSERR, "no memory");
@@ -199,7 +209,7 @@ static void on_peer(struct process *p, const struct ll_msg *m)
     if (m->peer.role >= LL_ROLE_COUNT || m->peer.index >= WORKERS_MAX)
         die(EX_SOFTWARE, "super named a peer that cannot be");
     if (p->started) {
-        struct ll_peer *peer = peer_new(p, m->fd, role, m->peer.index);
+        struct ll_peer *peer = peer_new(p, m->fd, role, m->peer.index, m->id);
 
         if (p->ops->peer_up)
             p->ops->peer_up(peer);
@@ -208,6 +218,7 @@ static void on_peer(struct process *p, const struct ll_msg *m)
 
         w->role = role;
         w->index = m->peer.index;
+        w->life = m->id;
     }
 }
 
@@ -240,7 +251,8 @@ static void on_start(struct process *p, const struct ll_msg *start)
     p->started = true;
     for (size_t i = 0; i < p->n_waiting; i++)
         if (!p->waiting[i].title)
-            peer_new(p, p->waiting[i].fd, p->waiting[i].role, p->waiting[i].index);
+            peer_new(p, p->waiting[i].fd, p->waiting[i].role, p->waiting[i].index,
+                     p->waiting[i].life);
     if (ll_sandbox_before_start(p->conf, p->proc.role, &missing) != 0)
         die(EX_OSERR, "the sandbox could not be set up");
     if (p->ops->start && p->ops->start(&p->proc) != 0)
@@ -326,9 +338,6 @@ static void set_up_signals(void)
         signal(ignored[i], SIG_IGN);
     signal(SIGCHLD, SIG_DFL);
 }
-
-/* A role that is not linked in yet: it starts, and refuses every message. */
-static const struct ll_role_ops absent;
 
 int ll_proc_main(int argc, char **argv, const struct ll_role_main *table, size_t n)
 {

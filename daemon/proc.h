@@ -35,7 +35,8 @@ struct ll_peer {
     enum ll_role role;
     unsigned index;
     struct ll_ipc *ipc;
-    void *data; /* the role's own */
+    uint64_t life; /* which start of that process; super counts them */
+    void *data;    /* the role's own */
 };
 
 /* Handles one message; 0, or -1: the sender broke the rules (super restarts it). A descriptor in

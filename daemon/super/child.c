@@ -150,6 +150,7 @@ int child_start(struct child *c)
         return -1;
     }
     c->pid = pid;
+    c->life++;
     c->started = false;
     c->wired = false;
     c->since = ll_unix_s();

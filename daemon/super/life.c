@@ -374,7 +374,8 @@ static int on_bad_peer(struct child *c, const struct ll_msg *m)
     for (size_t i = 0; i < s->n_children; i++) {
         struct child *bad = s->children[i];
 
-        if (bad->role != (enum ll_role)m->bad_peer.role || bad->index != m->bad_peer.index)
+        if (bad->role != (enum ll_role)m->bad_peer.role || bad->index != m->bad_peer.index ||
+            bad->life != m->id)
             continue;
         ll_log(LL_LOG_ERROR, "bad-peer", LL_FS("child", ll_role_name(bad->role)),
                LL_FU("index", bad->index), LL_FS("seen-by", ll_role_name(c->role)),

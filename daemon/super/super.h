@@ -43,6 +43,7 @@ struct child {
     int64_t since;      /* unix seconds of the last start */
     uint64_t since_ms;  /* the same by the monotonic clock */
     unsigned restarts;
+    uint64_t life;       /* counts its starts: complaints about an earlier life are void */
     unsigned fast;       /* early deaths in a row */
     char *missing;       /* what its sandbox lacks */
     struct event *timer; /* restart after a wait */

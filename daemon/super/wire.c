@@ -77,7 +77,7 @@ void child_greet(struct child *c)
 
 static void send_peer(struct child *to, const struct child *peer, int fd)
 {
-    struct ll_msg m = {.type = LL_MSG_PEER, .fd = fd};
+    struct ll_msg m = {.type = LL_MSG_PEER, .id = peer->life, .fd = fd};
 
     m.peer.role = (uint8_t)peer->role;
     m.peer.index = (uint16_t)peer->index;
