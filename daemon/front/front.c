@@ -200,6 +200,7 @@ const struct ll_role_ops ll_role_front = {
             [LL_MSG_CERT] = on_keeper_message,
             [LL_MSG_TICKET_KEYS] = on_keeper_message,
             [LL_MSG_CLIENT_CA] = on_keeper_message,
+            [LL_MSG_SIGN_ANSWER] = on_keeper_message, /* one that came too late */
             [LL_MSG_LOGIN_ANSWER] = front_on_login,
             [LL_MSG_SENDER_ANSWER] = front_on_sender,
             [LL_MSG_ADDR_ANSWER] = front_on_addr,
