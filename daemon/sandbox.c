@@ -82,13 +82,6 @@ static void relay_paths(struct paths *p, const struct ll_conf *c)
     }
 }
 
-/* Read at start alone: their filter lets them open nothing. */
-static void front_paths(struct paths *p, const struct ll_conf *c)
-{
-    for (size_t i = 0; i < c->n_listener; i++)
-        add_folder_of(p, c->listener[i].client_ca, LL_ACCESS_READ);
-}
-
 /* Libraries read these while they start. */
 static const struct ll_sandbox_path system_paths[] = {
     {"/usr", LL_ACCESS_READ},           {"/lib", LL_ACCESS_READ},
@@ -118,8 +111,8 @@ static const struct row rows[LL_ROLE_COUNT] = {
     [LL_ROLE_LOCAL] = {STORE, local_paths, false, false, 4096, false},
     [LL_ROLE_RELAY] = {LL_CALLS_OPEN | LL_CALLS_CONNECT | LL_CALLS_SETFL, relay_paths, true, false,
                        16384, false},
-    [LL_ROLE_FRONT_MX] = {LL_CALLS_ACCEPT | LL_CALLS_FLUSH, front_paths, false, false, 1024, true},
-    [LL_ROLE_FRONT_SUB] = {LL_CALLS_ACCEPT | LL_CALLS_FLUSH, front_paths, false, false, 1024, true},
+    [LL_ROLE_FRONT_MX] = {LL_CALLS_ACCEPT | LL_CALLS_FLUSH, no_paths, false, false, 1024, true},
+    [LL_ROLE_FRONT_SUB] = {LL_CALLS_ACCEPT | LL_CALLS_FLUSH, no_paths, false, false, 1024, true},
     [LL_ROLE_CONTROL] = {LL_CALLS_ACCEPT, no_paths, false, false, 512, false},
 };
 
