@@ -1,6 +1,7 @@
 /* See super.h. */
 #include "daemon/super/super.h"
 
+#include "daemon/sandbox.h"
 #include "io/clock.h"
 #include "io/ipc.h"
 #include "io/log.h"
@@ -21,6 +22,14 @@ void super_fail(struct super *s, int status, const char *sentence)
     fprintf(stderr, "letterlockd: %s\n", sentence);
     ll_log(LL_LOG_ERROR, "failed", LL_FS("why", sentence));
     event_base_loopbreak(s->base);
+}
+
+/* Sentences end in a line end on a terminal, not in the log. */
+struct ll_slice super_sentence(const struct ll_buf *err)
+{
+    struct ll_slice s = ll_buf_slice(err);
+
+    return s.n && s.p[s.n - 1] == '\n' ? ll_slice_cut(s, 0, s.n - 1) : s;
 }
 
 /* ---- log ---------------------------------------------------------------------------------------
@@ -54,7 +63,7 @@ void super_reopen_log(struct super *s)
     struct ll_buf err = LL_BUF(4096);
 
     if (super_open_log(s, &err) != 0) {
-        ll_log(LL_LOG_ERROR, "log-not-reopened", LL_F("why", ll_buf_slice(&err)));
+        ll_log(LL_LOG_ERROR, "log-not-reopened", LL_F("why", super_sentence(&err)));
     } else {
         for (size_t i = 0; i < s->n_children; i++)
             child_send(s->children[i], LL_MSG_REOPEN_LOG, s->log_fd);
@@ -194,6 +203,43 @@ static const char *needs_restart(const struct ll_conf *a, const struct ll_conf *
     return a->uid_base != b->uid_base ? "uid_base" : NULL;
 }
 
+static bool same_paths(const struct ll_conf *a, const struct ll_conf *b, enum ll_role role)
+{
+    struct ll_sandbox_path *paths = calloc(2 * (size_t)LL_SANDBOX_PATHS_MAX, sizeof(*paths));
+    struct ll_sandbox_path *other = paths ? paths + LL_SANDBOX_PATHS_MAX : NULL;
+    struct ll_arena arena;
+    bool same = paths != NULL;
+    size_t n;
+
+    ll_arena_init(&arena, 128u << 20);
+    if (same) {
+        n = ll_sandbox_paths(a, role, &arena, paths, LL_SANDBOX_PATHS_MAX);
+        same = n == ll_sandbox_paths(b, role, &arena, other, LL_SANDBOX_PATHS_MAX);
+        for (size_t i = 0; same && i < n; i++)
+            same = paths[i].access == other[i].access && strcmp(paths[i].path, other[i].path) == 0;
+    }
+    ll_arena_release(&arena);
+    free(paths);
+    return same;
+}
+
+/* A sandbox cannot grow: a role that needs other files or ports now finishes and is started anew.
+ */
+static void renew_sandboxes(struct super *s, const struct ll_conf *old)
+{
+    bool resolver = strcmp(old->resolver, s->conf->resolver) != 0;
+
+    for (size_t i = 0; i < s->n_children; i++) {
+        struct child *c = s->children[i];
+
+        if ((c->role != LL_ROLE_DNS || !resolver) && same_paths(old, s->conf, c->role))
+            continue;
+        ll_log(LL_LOG_INFO, "child-renewed", LL_FS("child", ll_role_name(c->role)),
+               LL_FU("index", c->index), LL_FS("why", "its sandbox changes"));
+        child_send(c, LL_MSG_DRAIN, -1);
+    }
+}
+
 int super_reload(struct super *s, struct ll_buf *err)
 {
     struct ll_conf *fresh = ll_conf_load(s->conf_path, err);
@@ -228,6 +274,7 @@ int super_reload(struct super *s, struct ll_buf *err)
     }
     for (size_t k = 0; k < s->n_sockets; k++)
         s->sockets[k].fresh = false;
+    renew_sandboxes(s, old);
     ll_conf_free(old);
     if (super_fit_children(s) != 0)
         ll_log(LL_LOG_ERROR, "not-all-started", LL_FS("why", strerror(errno)));
@@ -317,7 +364,7 @@ static void ctl_reload(struct child *from, uint64_t id)
 
     send_end(from, id, r == 0 ? EX_OK : EX_CONFIG, ll_buf_slice(&err));
     if (r != 0)
-        ll_log(LL_LOG_ERROR, "not-reloaded", LL_F("why", ll_buf_slice(&err)));
+        ll_log(LL_LOG_ERROR, "not-reloaded", LL_F("why", super_sentence(&err)));
     ll_buf_release(&err);
 }
 

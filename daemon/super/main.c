@@ -42,7 +42,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         break;
     case SIGHUP:
         if (s->stage == STAGE_UP && super_reload(s, &err) != 0)
-            ll_log(LL_LOG_ERROR, "not-reloaded", LL_F("why", ll_buf_slice(&err)));
+            ll_log(LL_LOG_ERROR, "not-reloaded", LL_F("why", super_sentence(&err)));
         break;
     case SIGUSR1:
         super_reopen_log(s);

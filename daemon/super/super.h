@@ -130,6 +130,7 @@ void super_stage_goes_on(struct super *); /* a child has ended while stopping */
 int super_reload(struct super *, struct ll_buf *err);
 void super_reopen_log(struct super *);
 int super_open_log(struct super *, struct ll_buf *err);
+struct ll_slice super_sentence(const struct ll_buf *err);
 void super_fail(struct super *, int status, const char *sentence);
 
 #endif
