@@ -147,6 +147,8 @@ struct ll_smtpc_letter {
     bool smtputf8;          /* UTF-8 in the header; an 8-bit address counts by itself */
     struct ll_slice ret;    /* RFC 3461 RET= "FULL" or "HDRS", or empty */
     struct ll_slice envid;  /* ENVID= value in xtext, or empty */
+    bool probe; /* only MAIL and RCPT, then RSET: DELIVERED means that the recipient was accepted,
+                   with its reply; no body is asked for and nothing is sent */
 };
 
 enum ll_smtpc_outcome {

@@ -313,7 +313,7 @@ static void envelope_begin(struct ll_smtpc *c, struct slot *s)
     if (!c->peer.pipelining)
         return;
     put_rcpts(c, s, SIZE_MAX);
-    if (!s->bdat)
+    if (!s->bdat && !s->letter.probe)
         put_data(c, s);
 }
 
@@ -550,7 +550,7 @@ static void envelope_advance(struct ll_smtpc *c, struct slot *s)
         finish(c, s);
         return;
     }
-    if (s->bdat && !other_pending(c, s) && (eager || s->awaiting == 0))
+    if (s->bdat && !s->letter.probe && !other_pending(c, s) && (eager || s->awaiting == 0))
         need_body(c, s);
 }
 
@@ -619,7 +619,7 @@ static void rcpt_reply(struct ll_smtpc *c, struct slot *s)
     if (s->replied == s->sent)
         return;
     i = s->replied++;
-    if (r.outcome == LL_SMTPC_DELIVERED) {
+    if (r.outcome == LL_SMTPC_DELIVERED && !s->letter.probe) {
         s->rcpts[i].state = RCPT_ACCEPTED;
         s->accepted++;
         return;
