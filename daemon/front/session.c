@@ -323,6 +323,7 @@ static void handshake(struct session *s)
         ended_by_peer(s);
         return;
     }
+    s->more = true; /* the first command may have come in one piece with the handshake's end */
     facts = ll_tls_facts(s->tls);
     up.version = facts->version;
     up.cipher = facts->cipher;
