@@ -82,8 +82,7 @@ void ll_proc_bad_peer(struct ll_peer *peer, const char *why)
     ll_ipc_break(peer->ipc, why);
 }
 
-/* ---- peers ------------------------------------------------------------------------------------
- */
+/* ---- peers ----------------------------------------------------------------------------------- */
 
 static void peer_free(struct process *p, struct ll_peer *peer)
 {
@@ -152,8 +151,7 @@ static struct ll_peer *peer_new(struct process *p, int fd, enum ll_role role, un
     return peer;
 }
 
-/* ---- what super sends ---------------------------------------------------------------------------
- */
+/* ---- what super sends ------------------------------------------------------------------------ */
 
 static struct waiting *wait_for_start(struct process *p, int fd)
 {
@@ -327,8 +325,7 @@ static void on_super_gone(void *arg, const char *why)
     ll_proc_exit(&p->proc);
 }
 
-/* ---- main
- * ----------------------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------------------ */
 
 static void set_up_signals(void)
 {

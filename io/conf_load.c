@@ -161,8 +161,7 @@ static int line_of(void *arg, const char *kind, const char *title, const char *n
     return 0;
 }
 
-/* ---- values ------------------------------------------------------------------------------------
- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static const char *const path_settings[] = {
     "state_dir", "spool_dir", "run_dir",  "mail_dir",  "accounts",     "aliases",      "ca_file",
@@ -372,8 +371,7 @@ static struct ll_conf *take_all(struct load *l)
     return c;
 }
 
-/* ---- the file
- * ------------------------------------------------------------------------------------ */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static bool find_folder(struct load *l)
 {

@@ -18,8 +18,7 @@
 
 #define CHILD_CHANNEL 3 /* daemon/proc.c knows it too */
 
-/* ---- programs ---------------------------------------------------------------------------------
- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 /* build/letterlockd has build/libexec/ beside it; /usr/sbin/letterlockd has
  * /usr/libexec/letterlock/. */
@@ -70,8 +69,7 @@ int super_open_programs(struct super *s, struct ll_buf *err)
     return 0;
 }
 
-/* ---- messages -----------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static int on_frame(void *arg, const struct ll_frame *f)
 {
@@ -97,12 +95,11 @@ static void on_gone(void *arg, const char *why)
         super_kill(c->super, c);
 }
 
-/* ---- start -------------------------------------------------------------------------------------
- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 /* Between fork and exec. Descriptors: 0 and 1 nothing, 2 the log, 3 the channel; the rest closes.
  */
-static _Noreturn void become_role(struct child *c, int channel)
+_Noreturn void child_become_role(struct child *c, int channel)
 {
     struct super *s = c->super;
     char name[32];
@@ -141,9 +138,9 @@ int child_start(struct child *c)
 
     if (ll_ipc_pair(fd) != 0)
         return -1;
-    pid = fork();
+    pid = s->has_stems ? stem_start(s, c->role, c->index, fd[1]) : fork();
     if (pid == 0)
-        become_role(c, fd[1]);
+        child_become_role(c, fd[1]);
     close(fd[1]);
     if (pid < 0) {
         close(fd[0]);
@@ -165,8 +162,7 @@ int child_start(struct child *c)
     return 0;
 }
 
-/* ---- restart
- * ------------------------------------------------------------------------------------- */
+/* ---- restart --------------------------------------------------------------------------------- */
 
 static void wait_and_restart(struct child *c, unsigned seconds)
 {
@@ -252,8 +248,7 @@ void super_reap(struct super *s)
                 on_death(s->children[i], status);
 }
 
-/* ---- the table of children
- * ------------------------------------------------------------------------- */
+/* ---- the table of children ------------------------------------------------------------------- */
 
 static struct child *child_new(struct super *s, enum ll_role role, unsigned index)
 {

@@ -32,8 +32,7 @@ struct ll_slice super_sentence(const struct ll_buf *err)
     return s.n && s.p[s.n - 1] == '\n' ? ll_slice_cut(s, 0, s.n - 1) : s;
 }
 
-/* ---- log ---------------------------------------------------------------------------------------
- */
+/* ---- log ------------------------------------------------------------------------------------- */
 
 int super_open_log(struct super *s, struct ll_buf *err)
 {
@@ -72,8 +71,7 @@ void super_reopen_log(struct super *s)
     ll_buf_release(&err);
 }
 
-/* ---- up
- * ------------------------------------------------------------------------------------------ */
+/* ---- up -------------------------------------------------------------------------------------- */
 
 static int write_pid_file(struct super *s)
 {
@@ -113,8 +111,7 @@ void super_started(struct super *s)
     s->ready_fd = -1;
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* At which stage a role is told to finish: letters stop coming before they stop going. */
 static const enum stage stage_of[LL_ROLE_COUNT] = {
@@ -181,8 +178,7 @@ void super_stop(struct super *s)
     super_stage_goes_on(s);
 }
 
-/* ---- reload
- * -------------------------------------------------------------------------------------- */
+/* ---- reload ---------------------------------------------------------------------------------- */
 
 /* Settings that are built into running processes: their users, folders and sandboxes. */
 static const char *needs_restart(const struct ll_conf *a, const struct ll_conf *b)
@@ -282,8 +278,7 @@ int super_reload(struct super *s, struct ll_buf *err)
     return 0;
 }
 
-/* ---- what the children say ----------------------------------------------------------------------
- */
+/* ---- what the children say ------------------------------------------------------------------- */
 
 static void put_json(struct ll_buf *out, const char *s)
 {

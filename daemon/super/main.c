@@ -158,7 +158,10 @@ static void clean_up(struct super *s)
 
     for (size_t i = 0; i < s->n_children; i++)
         super_kill(s, s->children[i]);
-    while (super_running(s) > 0 && waitpid(-1, NULL, 0) > 0) {
+    for (size_t i = 0; s->has_stems && i < LL_ROLE_COUNT; i++)
+        if (s->stems[i] >= 0)
+            close(s->stems[i]); /* they end by that */
+    while (waitpid(-1, NULL, 0) > 0) {
     }
     snprintf(path, sizeof(path), "%s/letterlockd.pid", s->conf->run_dir);
     unlink(path);

@@ -9,6 +9,7 @@
  *   listen.c    listening sockets and the control socket
  *   life.c      reload, draining, the answers to `status`, `reload`, `stop`
  *   user.c      leaving root
+ *   stem.c      the same where user namespaces are off
  */
 #ifndef LL_DAEMON_SUPER_H
 #define LL_DAEMON_SUPER_H
@@ -65,6 +66,8 @@ struct super {
     bool root;                /* started as root: roles have users of their own */
     uid_t uid[LL_ROLE_COUNT]; /* those users */
     gid_t gid[LL_ROLE_COUNT];
+    bool has_stems;           /* a process of each role's user starts and kills for us */
+    int stems[LL_ROLE_COUNT]; /* sockets to them */
     struct ll_conf *conf;
     uint64_t generation;
     int conf_fd;  /* sealed memfd with the encoded configuration */
@@ -96,6 +99,13 @@ void super_kill(const struct super *, const struct child *);
 /* Makes the folders of the configuration that are not there. -1 with a sentence in *err. */
 int super_folders(const struct super *, struct ll_buf *err);
 
+/* ---- stem.c ---- */
+/* Still as root: forks the stems. 0 or -1. */
+int super_make_stems(struct super *);
+/* Starts a worker of that role with this end of its channel; its pid, or -1. */
+pid_t stem_start(const struct super *, enum ll_role, unsigned index, int channel);
+void stem_kill(const struct super *, enum ll_role, pid_t);
+
 /* ---- listen.c ---- */
 /* Opens what `conf` wants and is not open; `fresh` marks the new ones. -1 with a sentence in *err:
  * nothing stays open of what this call opened. */
@@ -109,6 +119,8 @@ void super_listen_prune(struct super *, const struct ll_conf *conf);
 int super_open_programs(struct super *, struct ll_buf *err);
 /* Makes the table of children fit the configuration: new ones are started, superfluous retired. */
 int super_fit_children(struct super *);
+/* In a forked process: turns into the role's program. */
+_Noreturn void child_become_role(struct child *, int channel);
 int child_start(struct child *); /* fork and connect; not yet wired */
 void super_reap(struct super *);
 bool super_all_started(const struct super *);

@@ -2,6 +2,8 @@
  * CAP_SETUID and CAP_SETGID in it, cannot lead back to root. */
 #include "daemon/super/super.h"
 
+#include "io/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -61,12 +63,14 @@ static int write_map(pid_t pid, const char *which, const struct super *s, bool g
     return fd;
 }
 
-/* The maps can be written by a process outside alone: a child that stays root for this moment. */
+/* The maps can be written by a process outside alone: a child that stays root for this moment.
+ * 1: this kernel gives no user namespace, and nothing has changed; -1: half way in. */
 static int enter_namespace(const struct super *s)
 {
     pid_t self = getpid();
     int go[2];
     int status = -1;
+    int result = 1;
     pid_t helper;
 
     if (pipe2(go, O_CLOEXEC) != 0)
@@ -82,14 +86,12 @@ static int enter_namespace(const struct super *s)
                   : 1);
     }
     close(go[0]);
-    if (helper > 0 && unshare(CLONE_NEWUSER) == 0 && write(go[1], "", 1) == 1) {
-        close(go[1]);
-        return waitpid(helper, &status, 0) == helper && status == 0 ? 0 : -1;
-    }
+    if (helper > 0 && unshare(CLONE_NEWUSER) == 0)
+        result = write(go[1], "", 1) == 1 ? 0 : -1;
     close(go[1]);
-    if (helper > 0)
-        waitpid(helper, &status, 0);
-    return -1;
+    if (helper > 0 && waitpid(helper, &status, 0) == helper && status != 0 && result == 0)
+        result = -1;
+    return result;
 }
 
 static int set_caps(uint32_t low)
@@ -112,27 +114,43 @@ static int keep_caps(uint32_t low)
     return set_caps(low);
 }
 
-int super_leave_root(struct super *s, struct ll_buf *err)
+/* With stems super needs nothing any more: it becomes its user as everybody does. */
+static int leave_by_stems(struct super *s)
+{
+    if (super_make_stems(s) != 0 || super_become(s, LL_ROLE_SUPER) != 0)
+        return -1;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && setuid(0) != 0 ? 0 : -1;
+}
+
+/* The bounding set and the bits want CAP_SETPCAP, which the change of user leaves alone: uid 0 is
+ * not of this namespace. */
+static int leave_by_namespace(struct super *s)
 {
     uid_t uid = s->uid[LL_ROLE_SUPER];
     gid_t gid = s->gid[LL_ROLE_SUPER];
 
-    if (!s->root)
-        return 0;
-    if (enter_namespace(s) != 0) {
-        ll_buf_printf(err,
-                      "root cannot be left: no user namespace (%s); allow them "
-                      "(sysctl user.max_user_namespaces), or start letterlockd as an ordinary user "
-                      "with the ports handed to it (sysctl net.ipv4.ip_unprivileged_port_start)\n",
-                      strerror(errno));
-        return -1;
-    }
-    /* The bounding set and the bits want CAP_SETPCAP, which the change of user leaves alone: uid 0
-     * is not of this namespace. */
     if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 ||
         keep_caps((1u << CAP_SETUID) | (1u << CAP_SETGID)) != 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || setuid(0) == 0 || geteuid() != uid) {
-        ll_buf_printf(err, "root cannot be left: %s\n", strerror(errno));
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || setuid(0) == 0 || geteuid() != uid)
+        return -1;
+    return 0;
+}
+
+int super_leave_root(struct super *s, struct ll_buf *err)
+{
+    int entered;
+
+    if (!s->root)
+        return 0;
+    entered = enter_namespace(s);
+    if (entered == 1)
+        ll_log(LL_LOG_INFO, "no-user-namespace", LL_FS("instead", "one stem process a role"));
+    if (entered < 0 || (entered == 0 ? leave_by_namespace(s) : leave_by_stems(s)) != 0) {
+        ll_buf_printf(
+            err,
+            "root cannot be left: %s; start letterlockd as an ordinary user on ports above "
+            "1023\n",
+            strerror(errno));
         return -1;
     }
     return 0;
@@ -157,6 +175,10 @@ void super_kill(const struct super *s, const struct child *c)
 
     if (c->pid <= 0)
         return;
+    if (s->has_stems) {
+        stem_kill(s, c->role, c->pid);
+        return;
+    }
     if (!s->root) {
         kill(c->pid, SIGKILL);
         return;

@@ -49,9 +49,12 @@ class Server:
     extra='route "beta.test" { via = "smarthost" ... }') as s: ...
 
     settings: global settings, replaced or added. extra: text put behind the configuration.
-    A `route "*"` in extra replaces the one that init wrote."""
+    A `route "*"` in extra replaces the one that init wrote. preexec: called in the child before it
+    becomes letterlockd."""
 
-    def __init__(self, domain, users=(), settings=None, extra="", start=True, keep=None):
+    def __init__(self, domain, users=(), settings=None, extra="", start=True, keep=None,
+                 preexec=None):
+        self.preexec = preexec
         self.domain = domain
         self.dir = keep or tempfile.mkdtemp(prefix="letterlock-test-")
         os.chmod(self.dir, 0o711)  # the roles' users must pass
@@ -142,7 +145,8 @@ class Server:
     def start(self, ready=True):
         with open(self.logfile, "ab") as log:
             self.process = subprocess.Popen([LETTERLOCKD, "-c", self.conf, "-f"],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            preexec_fn=self.preexec)
         if ready:
             self.wait_ready()
 
