@@ -82,6 +82,7 @@ struct ll_writer {
     struct batch_list todo; /* under the lock */
     struct batch_list done; /* under the lock */
     struct batch_list flight;
+    struct batch_list untold; /* durable, but no queue was there to be told */
     struct batch_list idle;
     size_t n_idle;
     struct batch *gather;
@@ -162,10 +163,9 @@ static void *flush_thread(void *arg)
 
 /* ---- segments -------------------------------------------------------------------------------- */
 
-static void tell(struct ll_writer *w, const struct ll_msg *m)
+static int tell(struct ll_writer *w, const struct ll_msg *m)
 {
-    if (w->queue)
-        ll_msg_send(w->queue->ipc, m);
+    return w->queue ? ll_msg_send(w->queue->ipc, m) : -1;
 }
 
 static void ask_segment(struct ll_writer *w)
@@ -178,14 +178,14 @@ static void ask_segment(struct ll_writer *w)
     tell(w, &m);
 }
 
-static void tell_appended(struct ll_writer *w, const struct segment *s, uint64_t from)
+static int tell_appended(struct ll_writer *w, const struct segment *s, uint64_t from)
 {
     struct ll_msg m = {.type = LL_MSG_APPENDED, .fd = -1};
 
     m.appended.segment = s->number;
     m.appended.offset = from;
     m.appended.length = s->flushed - from;
-    tell(w, &m);
+    return tell(w, &m);
 }
 
 static void segment_free(struct ll_writer *w, struct segment *s)
@@ -334,6 +334,24 @@ static enum ll_stored stored_of(const struct batch *b)
                                                       : LL_STORED_BROKEN;
 }
 
+static void settle(struct ll_writer *w, struct batch *b);
+
+/* A batch that is back from the thread. Where no queue can be told, its answers wait: a queue that
+ * has given this writer up reads its segment no more. */
+static void flushed(struct ll_writer *w, struct batch *b)
+{
+    struct segment *s = b->segment;
+
+    if (b->error == 0) {
+        s->flushed = b->offset + b->bytes.n;
+        if (tell_appended(w, s, b->offset) != 0) {
+            STAILQ_INSERT_TAIL(&w->untold, b, in_order);
+            return;
+        }
+    }
+    settle(w, b);
+}
+
 /* Answers everyone in the batch. */
 static void settle(struct ll_writer *w, struct batch *b)
 {
@@ -342,10 +360,8 @@ static void settle(struct ll_writer *w, struct batch *b)
 
     for (size_t i = 0; i < b->n_files; i++)
         close(b->files[i]);
-    if (s && b->error == 0) {
-        s->flushed = b->offset + b->bytes.n;
-        tell_appended(w, s, b->offset);
-    } else if (s && !s->given_up) {
+    b->n_files = 0;
+    if (s && b->error != 0 && !s->given_up) {
         s->given_up = true;
         ll_log(LL_LOG_ERROR, "journal-write-failed", LL_FU("segment", s->number),
                LL_FS("why", strerror(b->error)), LL_FU("letters", b->n_items));
@@ -383,7 +399,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     while ((b = STAILQ_FIRST(&done)) != NULL) {
         STAILQ_REMOVE_HEAD(&done, next);
         STAILQ_REMOVE_HEAD(&w->flight, in_order); /* the thread keeps the order */
-        settle(w, b);
+        flushed(w, b);
     }
     if (w->gather)
         event_active(w->kick, EV_TIMEOUT, 0);
@@ -612,14 +628,18 @@ int ll_writer_message(struct ll_writer *w, const struct ll_msg *m)
 void ll_writer_queue_up(struct ll_writer *w, struct ll_peer *queue)
 {
     struct segment *s;
+    struct batch *b;
 
     w->queue = queue;
     w->segment_asked = false;
     w->files_asked = false;
     w->space = LL_SPACE_OK;
     STAILQ_FOREACH(s, &w->segments, next)
-    if (!s->given_up)
         tell_appended(w, s, LL_SEGMENT_HEAD);
+    while ((b = STAILQ_FIRST(&w->untold)) != NULL) {
+        STAILQ_REMOVE_HEAD(&w->untold, in_order);
+        settle(w, b);
+    }
     ask_files(w);
     segment_for_next(w);
 }
@@ -648,6 +668,7 @@ struct ll_writer *ll_writer_new(struct ll_proc *proc)
     STAILQ_INIT(&w->todo);
     STAILQ_INIT(&w->done);
     STAILQ_INIT(&w->flight);
+    STAILQ_INIT(&w->untold);
     STAILQ_INIT(&w->idle);
     STAILQ_INIT(&w->segments);
     pthread_mutex_init(&w->lock, NULL);

@@ -1,0 +1,635 @@
+/* What the queue knows of letters, and who waits for what. See queue.h. */
+#include "daemon/queue/queue.h"
+
+#include "io/log.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LETTERS_FIRST  1024
+#define REPLIES_OCTETS (16u << 20) /* of texts in memory; beyond that they are in receipts only */
+#define WAIT_MAX_S     (400 * 86400)
+#define DEST_NAME_MAX  255
+
+uint64_t hash_bytes(const void *p, size_t n)
+{
+    const uint8_t *at = p;
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ at[i]) * 0x100000001b3u;
+    return hash_u64(h);
+}
+
+int index_init(struct queue *q)
+{
+    q->cap_letters = LETTERS_FIRST;
+    q->letters = calloc(q->cap_letters, sizeof(*q->letters));
+    q->cap_dests = LETTERS_FIRST;
+    q->dests = calloc(q->cap_dests, sizeof(*q->dests));
+    q->cap_replies = LETTERS_FIRST;
+    q->replies = calloc(q->cap_replies, sizeof(*q->replies));
+    for (size_t i = 0; i < WHEEL_SLOTS; i++)
+        link_init(&q->wheel[i]);
+    for (size_t i = 0; i < CARRIERS; i++) {
+        link_init(&q->side[i].turn);
+        link_init(&q->side[i].suspects);
+    }
+    link_init(&q->resting);
+    q->wheel_s = q->now_s;
+    return q->letters && q->dests && q->replies ? 0 : -1;
+}
+
+/* ---- replies: one copy of what many recipients were told --------------------------------------
+ */
+
+struct reply_view reply_view(const struct reply *r)
+{
+    if (!r)
+        return (struct reply_view){0};
+    return (struct reply_view){r->code, ll_slice(r->bytes, r->n_status),
+                               ll_slice(r->bytes + r->n_status, r->n_text),
+                               ll_slice(r->bytes + r->n_status + r->n_text, r->n_remote)};
+}
+
+static bool reply_same(const struct reply *r, const struct reply_view *v)
+{
+    struct reply_view have = reply_view(r);
+
+    return have.code == v->code && ll_slice_eq(have.status, v->status) &&
+           ll_slice_eq(have.text, v->text) && ll_slice_eq(have.remote, v->remote);
+}
+
+struct reply *reply_hold(struct queue *q, const struct reply_view *view)
+{
+    struct reply_view v = *view;
+    uint64_t hash;
+    struct reply *r;
+    size_t n;
+
+    v.status = ll_slice_cut(v.status, 0, 16);
+    v.text = ll_slice_cut(v.text, 0, LL_DIAG_MAX);
+    v.remote = ll_slice_cut(v.remote, 0, 300);
+    if (q->reply_octets > REPLIES_OCTETS)
+        v.text = LL_LIT("see the receipt");
+    hash = hash_u64(hash_bytes(v.text.p, v.text.n) ^ hash_bytes(v.remote.p, v.remote.n) ^ v.code);
+    for (r = q->replies[hash & (q->cap_replies - 1)]; r; r = r->next)
+        if (r->hash == (uint32_t)hash && reply_same(r, &v)) {
+            r->refs++;
+            return r;
+        }
+    n = v.status.n + v.text.n + v.remote.n;
+    r = calloc(1, sizeof(*r) + n);
+    if (!r)
+        return NULL;
+    r->refs = 1;
+    r->hash = (uint32_t)hash;
+    r->code = v.code;
+    r->n_status = (uint8_t)v.status.n;
+    r->n_text = (uint16_t)v.text.n;
+    r->n_remote = (uint16_t)v.remote.n;
+    if (v.status.n)
+        memcpy(r->bytes, v.status.p, v.status.n);
+    if (v.text.n)
+        memcpy(r->bytes + v.status.n, v.text.p, v.text.n);
+    if (v.remote.n)
+        memcpy(r->bytes + v.status.n + v.text.n, v.remote.p, v.remote.n);
+    r->next = q->replies[hash & (q->cap_replies - 1)];
+    q->replies[hash & (q->cap_replies - 1)] = r;
+    q->reply_octets += sizeof(*r) + n;
+    return r;
+}
+
+void reply_drop(struct queue *q, struct reply *r)
+{
+    struct reply **at;
+
+    if (!r || --r->refs > 0)
+        return;
+    at = &q->replies[r->hash & (q->cap_replies - 1)];
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    q->reply_octets -= sizeof(*r) + r->n_status + r->n_text + r->n_remote;
+    free(r);
+}
+
+/* ---- destinations ---------------------------------------------------------------------------- */
+
+struct ll_slice domain_of(struct ll_slice address)
+{
+    return ll_slice_skip(address, ll_slice_rfind(address, '@') + 1);
+}
+
+static void dests_grow(struct queue *q)
+{
+    size_t cap = q->cap_dests * 2;
+    struct dest **dests = calloc(cap, sizeof(*dests));
+
+    for (size_t i = 0; dests && i < q->cap_dests; i++)
+        for (struct dest *d = q->dests[i], *next; d; d = next) {
+            next = d->next;
+            d->next = dests[d->hash & (cap - 1)];
+            dests[d->hash & (cap - 1)] = d;
+        }
+    if (!dests)
+        return;
+    free(q->dests);
+    q->dests = dests;
+    q->cap_dests = cap;
+}
+
+static struct dest *dest_get(struct queue *q, enum carrier carrier, struct ll_slice name)
+{
+    char lower[DEST_NAME_MAX + 1];
+    size_t n = name.n < DEST_NAME_MAX ? name.n : DEST_NAME_MAX;
+    uint32_t hash;
+    struct dest *d;
+
+    for (size_t i = 0; i < n; i++)
+        lower[i] = (char)ll_lower(name.p[i]);
+    lower[n] = '\0';
+    hash = (uint32_t)(hash_bytes(lower, n) + carrier);
+    for (d = q->dests[hash & (q->cap_dests - 1)]; d; d = d->next)
+        if (d->hash == hash && d->carrier == carrier && d->n == n && !memcmp(d->name, lower, n))
+            return d;
+    d = calloc(1, sizeof(*d) + n + 1);
+    if (!d)
+        return NULL;
+    if (q->n_dests > q->cap_dests)
+        dests_grow(q);
+    memcpy(d->name, lower, n + 1);
+    d->n = (uint16_t)n;
+    d->hash = hash;
+    d->carrier = (uint8_t)carrier;
+    d->limit = carrier == CARRIER_RELAY ? DESTINATION_FIRST : JOBS_MAX;
+    link_init(&d->ready);
+    link_init(&d->turn);
+    link_init(&d->rest);
+    d->next = q->dests[hash & (q->cap_dests - 1)];
+    q->dests[hash & (q->cap_dests - 1)] = d;
+    q->n_dests++;
+    return d;
+}
+
+void dest_settle(struct queue *q, struct dest *d)
+{
+    struct dest **at;
+
+    if (d->pairs || d->running || d->until_s > q->now_s)
+        return;
+    at = &q->dests[d->hash & (q->cap_dests - 1)];
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+    link_out(&d->turn);
+    link_out(&d->rest);
+    reply_drop(q, d->why);
+    q->n_dests--;
+    free(d);
+}
+
+void dest_turn(struct queue *q, struct dest *d)
+{
+    bool in = !link_empty(&d->ready) && d->running < d->limit && d->until_s <= q->now_s;
+
+    if (in && link_empty(&d->turn))
+        link_last(&q->side[d->carrier].turn, &d->turn);
+    else if (!in)
+        link_out(&d->turn);
+}
+
+void dests_tick(struct queue *q)
+{
+    for (struct link *l = q->resting.next, *next; l != &q->resting; l = next) {
+        struct dest *d = LINK_OF(struct dest, rest, l);
+
+        next = l->next;
+        if (d->until_s > q->now_s) {
+            dest_expire(q, d); /* may free pairs, but not a destination that rests */
+            continue;
+        }
+        link_out(&d->rest);
+        dest_turn(q, d);
+        dest_settle(q, d);
+    }
+}
+
+/* A destination of a smarthost's route is the route: all its letters share the same connections.
+ * By MX it is the domain. */
+static struct dest *dest_for(struct queue *q, const struct ll_rcpt *r, uint8_t job_kind)
+{
+    struct ll_slice domain = domain_of(r->address);
+    const struct ll_conf_route *route;
+
+    if (job_kind == LL_JOB_REPORT)
+        return dest_get(q, CARRIER_POST, LL_LIT("report"));
+    if (r->kind == LL_RCPT_ALIAS)
+        return dest_get(q, CARRIER_POST, LL_LIT("forward"));
+    if (r->kind == LL_RCPT_MAILBOX)
+        return dest_get(q, CARRIER_LOCAL, LL_LIT("local"));
+    route = ll_conf_route(q->proc->conf, domain);
+    if (route && strcmp(route->via, "mx") != 0)
+        domain = ll_slice_str(route->title);
+    return dest_get(q, CARRIER_RELAY, domain);
+}
+
+/* ---- pairs ----------------------------------------------------------------------------------- */
+
+void pair_take(struct queue *q, struct pair *p)
+{
+    link_out(&p->link);
+    if (p->where == PAIR_READY)
+        dest_turn(q, p->dest);
+    p->where = PAIR_NOWHERE;
+}
+
+void pair_ready(struct queue *q, struct pair *p)
+{
+    pair_take(q, p);
+    p->until_s = 0;
+    if (p->deaths > 0) {
+        p->where = PAIR_SUSPECT;
+        link_last(&q->side[p->dest->carrier].suspects, &p->link);
+    } else {
+        p->where = PAIR_READY;
+        link_last(&p->dest->ready, &p->link);
+        dest_turn(q, p->dest);
+    }
+    pump(q);
+}
+
+void pair_wait(struct queue *q, struct pair *p, int64_t until_s)
+{
+    /* A clock that ran far ahead when this was written must not keep the letter for years. */
+    if (until_s > q->now_s + WAIT_MAX_S)
+        until_s = q->now_s + WAIT_MAX_S;
+    if (until_s <= q->now_s) {
+        pair_ready(q, p);
+        return;
+    }
+    pair_take(q, p);
+    p->until_s = (uint32_t)until_s;
+    p->where = PAIR_WHEEL;
+    link_last(&q->wheel[(size_t)until_s % WHEEL_SLOTS], &p->link);
+}
+
+void pair_free(struct queue *q, struct pair *p)
+{
+    struct dest *d = p->dest;
+
+    pair_take(q, p);
+    if (d->last == p)
+        d->last = NULL;
+    d->pairs--;
+    free(p);
+    dest_settle(q, d);
+}
+
+static void wheel_slot(struct queue *q, struct link *slot)
+{
+    for (struct link *l = slot->next, *next; l != slot; l = next) {
+        struct pair *p = LINK_OF(struct pair, link, l);
+
+        next = l->next;
+        if ((int64_t)p->until_s <= q->now_s)
+            pair_ready(q, p);
+    }
+}
+
+/* After a jump of the clock every slot is looked at once, and no more. */
+void wheel_turn(struct queue *q)
+{
+    int64_t from = q->wheel_s;
+
+    if (q->now_s < from || q->now_s - from > WHEEL_SLOTS)
+        from = q->now_s - WHEEL_SLOTS;
+    for (int64_t s = from; s <= q->now_s; s++)
+        wheel_slot(q, &q->wheel[(size_t)s % WHEEL_SLOTS]);
+    q->wheel_s = q->now_s;
+}
+
+int rcpt_schedule(struct queue *q, struct letter *l, size_t i, const struct ll_rcpt *r,
+                  uint8_t job_kind, int64_t until_s)
+{
+    struct dest *d = dest_for(q, r, job_kind);
+    struct pair *p = d ? d->last : NULL;
+
+    if (!d)
+        return -1;
+    if (!p || p->letter != l || p->n_rcpt == LL_JOB_RCPTS_MAX || p->kind != job_kind ||
+        p->where == PAIR_RUNNING) {
+        p = calloc(1, sizeof(*p));
+        if (!p) {
+            dest_settle(q, d);
+            return -1;
+        }
+        p->letter = l;
+        p->dest = d;
+        p->kind = job_kind;
+        p->deaths = l->rcpt[i].deaths;
+        link_init(&p->link);
+        d->pairs++;
+        d->last = p;
+        pair_wait(q, p, until_s);
+    } else if (p->where == PAIR_WHEEL && until_s < (int64_t)p->until_s) {
+        pair_wait(q, p, until_s);
+    }
+    p->n_rcpt++;
+    l->rcpt[i].pair = p;
+    return 0;
+}
+
+/* ---- letters --------------------------------------------------------------------------------- */
+
+struct letter *letter_find(const struct queue *q, uint64_t id)
+{
+    struct letter *l = q->letters[hash_u64(id) & (q->cap_letters - 1)];
+
+    while (l && l->id != id)
+        l = l->next;
+    return l;
+}
+
+/* Doubling moves every letter once in a while; a million take some 30 ms. */
+static void letters_grow(struct queue *q)
+{
+    size_t cap = q->cap_letters * 2;
+    struct letter **letters = calloc(cap, sizeof(*letters));
+
+    for (size_t i = 0; letters && i < q->cap_letters; i++)
+        for (struct letter *l = q->letters[i], *next; l; l = next) {
+            size_t at = hash_u64(l->id) & (cap - 1);
+
+            next = l->next;
+            l->next = letters[at];
+            letters[at] = l;
+        }
+    if (!letters)
+        return;
+    free(q->letters);
+    q->letters = letters;
+    q->cap_letters = cap;
+}
+
+void rcpt_set(struct queue *q, struct letter *l, struct rcpt *r, enum ll_rcpt_state state)
+{
+    q->n_rcpt[r->state]--;
+    q->n_rcpt[state]++;
+    if (!ll_rcpt_over(r->state) && ll_rcpt_over(state))
+        l->alive--;
+    r->state = (uint8_t)state;
+    if ((ll_rcpt_over(state) || state == LL_RCPT_HELD) && r->pair) {
+        struct pair *p = r->pair;
+
+        r->pair = NULL;
+        if (--p->n_rcpt == 0 && p->where != PAIR_RUNNING)
+            pair_free(q, p);
+    }
+}
+
+void rcpt_reply(struct queue *q, struct rcpt *r, const struct reply_view *v)
+{
+    struct reply *new = reply_hold(q, v);
+
+    reply_drop(q, r->reply);
+    r->reply = new;
+}
+
+static void letter_free(struct queue *q, struct letter *l)
+{
+    struct letter **at = &q->letters[hash_u64(l->id) & (q->cap_letters - 1)];
+
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    for (size_t i = 0; i < l->n_rcpt; i++) {
+        q->n_rcpt[l->rcpt[i].state]--;
+        reply_drop(q, l->rcpt[i].reply);
+    }
+    q->n_letters--;
+    free(l);
+}
+
+void letter_move(struct queue *q, struct letter *l, struct segment *s, uint32_t offset,
+                 uint32_t length)
+{
+    struct segment *old = l->segment;
+
+    if (old == s)
+        return;
+    old->letters--;
+    old->octets -= l->length;
+    l->segment = s;
+    l->offset = offset;
+    l->length = length;
+    s->letters++;
+    s->octets += length;
+    segment_settle(q, old);
+}
+
+/* Every segment that may hold a record of it must remember that it is over for as long as the
+ * segment lives: a copied letter lies in more than one until the old ones are removed. */
+static void remember_over(struct queue *q, const struct letter *l)
+{
+    uint32_t first = (uint32_t)(l->id >> 32);
+
+    if (l->segment->number == first) {
+        segment_over(q, l->segment, l->id);
+        return;
+    }
+    for (struct link *at = q->segments.next; at != &q->segments; at = at->next) {
+        struct segment *s = LINK_OF(struct segment, link, at);
+
+        if (s->number == first || s->writer == LL_ROLE_QUEUE)
+            segment_over(q, s, l->id);
+    }
+}
+
+void letter_settle(struct queue *q, struct letter *l)
+{
+    struct segment *s = l->segment;
+
+    if (l->alive > 0)
+        return;
+    for (size_t i = 0; i < l->n_rcpt; i++)
+        if (l->rcpt[i].pair)
+            return;
+    if (l->body_file)
+        body_remove(q, l->body_file);
+    s->letters--;
+    s->octets -= l->length;
+    remember_over(q, l);
+    letter_free(q, l);
+    segment_settle(q, s);
+}
+
+/* What the logs say of it. True when the letter is over. */
+static bool take_past(struct queue *q, struct letter *l, uint32_t *until)
+{
+    bool over = false;
+
+    for (struct past *p = past_find(q, l->id); p; p = p->next) {
+        struct rcpt *r;
+
+        if (p->id != l->id)
+            continue;
+        if (p->rcpt == PAST_ALL) {
+            over = true;
+            continue;
+        }
+        if (p->rcpt >= l->n_rcpt)
+            continue;
+        r = &l->rcpt[p->rcpt];
+        r->state = p->state == LL_RCPT_TRYING ? LL_RCPT_DEFERRED : p->state;
+        r->attempts = p->attempts;
+        r->deaths = p->deaths;
+        until[p->rcpt] = p->until_s;
+        if (p->reply) {
+            reply_drop(q, r->reply);
+            r->reply = p->reply;
+            r->reply->refs++;
+        }
+    }
+    return over;
+}
+
+/* May a front have written a letter for this recipient? (DESIGN 3: the queue trusts a record no
+ * more than its writer.) */
+static bool may_hold(const struct queue *q, const struct segment *s, const struct ll_letter *l,
+                     const struct ll_rcpt *r)
+{
+    const struct ll_conf *c = q->proc->conf;
+    const struct ll_conf_domain *d = ll_conf_domain(c, domain_of(r->address));
+    bool trusts = c->trusted_networks[0] != NULL;
+
+    for (size_t i = 0; i < c->n_listener; i++)
+        trusts = trusts || c->listener[i].client_names[0] != NULL;
+    if (s->writer != LL_ROLE_FRONT_MX && s->writer != LL_ROLE_FRONT_SUB)
+        return true;
+    if (s->writer == LL_ROLE_FRONT_MX ? l->origin != LL_ORIGIN_MX
+                                      : l->origin != LL_ORIGIN_SUBMISSION)
+        return false;
+    if (s->writer == LL_ROLE_FRONT_SUB)
+        return l->login.n > 0 || trusts;
+    if (r->kind != LL_RCPT_REMOTE)
+        return true; /* carried by local and post, which know our domains */
+    return trusts || (d && d->relay);
+}
+
+/* Where a new letter's recipient goes: to a destination, or to its end at once. */
+static int rcpt_begin(struct queue *q, struct letter *l, const struct ll_letter *from, uint32_t i,
+                      uint32_t until)
+{
+    const struct ll_rcpt *r = &from->rcpt[i];
+    const struct ll_conf_route *route = NULL;
+    struct reply_view why = {0};
+
+    if (l->rcpt[i].state == LL_RCPT_HELD || ll_rcpt_over(l->rcpt[i].state))
+        return 0;
+    if (!may_hold(q, l->segment, from, r)) {
+        why.text = LL_LIT("its writer may not write letters for this recipient");
+        rcpt_reply(q, &l->rcpt[i], &why);
+        rcpt_set(q, l, &l->rcpt[i], LL_RCPT_HELD);
+        outlog_state(q, l, &i, 1);
+        receipt_event(q, "held", l, &i, 1, ll_slice(NULL, 0), 0);
+        ll_log(LL_LOG_ERROR, "letter-not-trusted", LL_FU("segment", l->segment->number),
+               LL_F("rcpt", r->address));
+        return 0;
+    }
+    if (l->rcpt[i].state == LL_RCPT_FAILED)
+        return rcpt_schedule(q, l, i, r, LL_JOB_REPORT, until);
+    if (r->flags & LL_RCPT_LOOPS) {
+        why = (struct reply_view){554, LL_LIT("5.4.6"),
+                                  LL_LIT("this letter has been delivered to this address before: "
+                                         "it loops"),
+                                  ll_slice(NULL, 0)};
+        rcpt_reply(q, &l->rcpt[i], &why);
+        rcpts_failed(q, l, from, &i, 1);
+        return 0;
+    }
+    if (r->kind == LL_RCPT_REMOTE)
+        route = ll_conf_route(q->proc->conf, domain_of(r->address));
+    if (route && strcmp(route->via, "discard") == 0) {
+        why.text = LL_LIT("discarded by its route");
+        rcpt_reply(q, &l->rcpt[i], &why);
+        rcpt_set(q, l, &l->rcpt[i], LL_RCPT_DELIVERED);
+        outlog_state(q, l, &i, 1);
+        receipt_event(q, "delivered", l, &i, 1, LL_LIT("{\"discarded\":true}"), 0);
+        return 0;
+    }
+    return rcpt_schedule(q, l, i, r, r->kind == LL_RCPT_ALIAS ? LL_JOB_FORWARD : LL_JOB_DELIVER,
+                         until);
+}
+
+int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s, uint32_t offset,
+               uint32_t length)
+{
+    struct letter *l = calloc(1, sizeof(*l) + from->n_rcpt * sizeof(l->rcpt[0]));
+    uint32_t *until = q->past ? ll_arena_alloc(&q->arena, from->n_rcpt * sizeof(*until)) : NULL;
+    bool over = false;
+
+    if (!l || (q->past && !until)) {
+        free(l);
+        return -1;
+    }
+    l->id = from->id;
+    l->segment = s;
+    l->body_file = from->body_file;
+    l->offset = offset;
+    l->length = length;
+    l->arrived_s = (uint32_t)(from->arrived_ms / 1000);
+    l->n_rcpt = (uint16_t)from->n_rcpt;
+    l->flags = from->flags;
+    l->origin = from->origin;
+    for (size_t i = 0; i < from->n_rcpt; i++) {
+        l->rcpt[i].kind = from->rcpt[i].kind;
+        l->rcpt[i].flags = (uint8_t)((from->rcpt[i].reverse_path.n == 0 ? RCPT_NULL_REVERSE : 0) |
+                                     (from->rcpt[i].notify & LL_NOTIFY_NEVER ? RCPT_NEVER : 0));
+    }
+    if (q->past)
+        over = take_past(q, l, until);
+    for (size_t i = 0; i < l->n_rcpt; i++) {
+        l->alive += !ll_rcpt_over(l->rcpt[i].state);
+        q->n_rcpt[l->rcpt[i].state]++;
+    }
+    if (over)
+        l->alive = 0;
+    if (q->n_letters >= q->cap_letters)
+        letters_grow(q);
+    l->next = q->letters[hash_u64(l->id) & (q->cap_letters - 1)];
+    q->letters[hash_u64(l->id) & (q->cap_letters - 1)] = l;
+    q->n_letters++;
+    s->letters++;
+    s->octets += length;
+    for (uint32_t i = 0; l->alive > 0 && i < from->n_rcpt; i++)
+        if (rcpt_begin(q, l, from, i, until ? until[i] : 0) != 0)
+            letter_hold(q, l, "no memory when it came");
+    letter_settle(q, l);
+    return 0;
+}
+
+bool letter_read(struct queue *q, const struct letter *l, bool body, struct ll_letter *ret)
+{
+    struct ll_record_head h;
+    size_t want = body ? l->length : (size_t)LL_RECORD_HEAD;
+    int fd = segment_fd(q, l->segment);
+    size_t meta;
+
+    if (fd < 0 || l->length > RECORD_MAX ||
+        pread(fd, q->record, want, l->offset) != (ssize_t)want ||
+        !ll_record_head_decode(ll_slice(q->record, want), &h) || h.id != l->id ||
+        ll_record_length(&h) != l->length)
+        return false;
+    meta = LL_RECORD_HEAD + (size_t)h.meta_length;
+    if (!body && pread(fd, q->record, meta, l->offset) != (ssize_t)meta)
+        return false;
+    ll_arena_release(&q->arena);
+    if (!ll_record_decode(ll_slice(q->record, meta), l->segment->generation, &q->arena, ret))
+        return false;
+    if (!body)
+        return true;
+    ret->body = ll_slice(q->record + meta, h.body_length);
+    return ret->body_file || ll_record_body_ok(&h, ret->body);
+}
