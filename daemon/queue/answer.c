@@ -48,7 +48,7 @@ struct answer {
     int fd;
     bool accepted; /* a trace shows the first of these alone */
     struct ll_buf chunk;
-    char needle[24];
+    char needle[32];
 };
 
 struct verb {
@@ -539,7 +539,7 @@ static void trace_lines(struct answer *a, bool last)
         if (line.n < LINE_MAX_OCTETS &&
             ll_slice_search(ll_slice_cut(line, 0, 80), ll_slice_str(a->needle)) < 80 &&
             ll_slice_search(line, ll_slice_str(a->needle)) < line.n) {
-            bool accepted = ll_slice_search(line, LL_LIT("\"event\":\"accepted\"")) < 120;
+            bool accepted = ll_slice_search(line, LL_LIT("\"event\": \"accepted\"")) < 120;
 
             if (!accepted || !a->accepted) {
                 say(a, line);
@@ -561,7 +561,7 @@ static bool step_trace(struct queue *q, struct answer *a, uint64_t deadline)
         struct ll_buf id = LL_BUF(16);
 
         ll_letter_id_format(&id, a->filter.id);
-        snprintf(a->needle, sizeof(a->needle), "\"id\":\"%.*s\"", LL_FMT(ll_buf_slice(&id)));
+        snprintf(a->needle, sizeof(a->needle), "\"id\": \"%.*s\"", LL_FMT(ll_buf_slice(&id)));
         ll_buf_release(&id);
         if (!find_days(q, a)) {
             say_end(a->peer, a->ask, EX_TEMPFAIL, "no memory");
