@@ -612,9 +612,11 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
     if (what & EV_READ) {
         unsigned n = 0;
 
-        while (read_some(c) && ++n < READS_MAX)
+        /* Behind the reply to QUIT nothing is read: an end without close_notify, which many servers
+         * make of it, would spoil the TLS session for resumption. */
+        while (read_some(c) && ++n < READS_MAX && !c->quitting)
             ;
-        if (n == READS_MAX && c->tls && ll_tls_pending(c->tls))
+        if (n > 0 && c->tls && ll_tls_pending(c->tls))
             event_active(c->readable, EV_READ, 0);
     }
     conn_run(c);
