@@ -11,7 +11,8 @@ import subprocess
 import time
 
 import pytest
-from harness.server import PASSWORD, Server, testdata, wait_for
+from harness import server
+from harness.server import PASSWORD, Server, wait_for
 
 ANN = "ann@alpha.test"
 OUT = "victim@outside.test"
@@ -181,7 +182,7 @@ def test_submission_without_login_relays_nothing(alpha):
         with alpha.smtp(kind) as c:
             c.ehlo()
             assert c.mail(ANN)[0] == 530
-            assert c.rcpt(OUT)[0] == 503
+            assert c.rcpt(OUT)[0] in (503, 530)
 
 
 def test_refused_login_changes_nothing(alpha):
@@ -203,11 +204,12 @@ def test_trusted_network_may_relay_and_only_it():
             assert c.rcpt("victim%outside.test@alpha.test")[0] == 550
         with socket.create_connection(("::1", s.mx), timeout=10) as c:
             c.recv(100)
-            c.sendall(f"EHLO c\r\nMAIL FROM:<{ANN}>\r\n".encode())
-            time.sleep(0.3)
+            c.sendall(b"EHLO c.test\r\n")
+            time.sleep(0.2)
             c.recv(4096)
-            c.sendall(f"RCPT TO:<{OUT}>\r\n".encode())
-            assert c.recv(4096).startswith(b"550 5.7.1")
+            c.sendall(f"MAIL FROM:<{ANN}>\r\nRCPT TO:<{OUT}>\r\n".encode())
+            time.sleep(0.3)
+            assert b"\r\n550 5.7.1" in c.recv(4096)
         s.set("trusted_networks", [])
         s.tool("reload")
 
@@ -333,7 +335,7 @@ def test_garbage_instead_of_a_handshake(alpha):
 
 # ---- smuggling -----------------------------------------------------------------------------------
 
-SUITE = testdata("smtp-smuggling")
+SUITE = server.testdata("smtp-smuggling")
 
 
 def sequences():
@@ -504,12 +506,13 @@ def test_one_octet_at_a_time(alpha):
     n = len(alpha.mail(ANN))
     with Raw(alpha.mx) as c:
         c.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        text = (f"MAIL FROM:<x@outside.test>\r\nRCPT TO:<{ANN}>\r\nDATA\r\n"
-                "Subject: slow\r\n\r\n..a\r\n.\r\n")
-        for octet in text.encode():
-            c.send(bytes([octet]))
-        assert [c.reply()[0] for _ in range(4)] == [250, 250, 354, 250]
-    assert alpha.wait_mail(ANN, n + 1)[-1].endswith(b"\n.a\n")
+        for text, code in (("MAIL FROM:<x@outside.test>", 250), (f"RCPT TO:<{ANN}>", 250),
+                           ("DATA", 354), ("Subject: slow\r\n\r\n..a\r\n.", 250)):
+            for octet in (text + "\r\n").encode():
+                c.send(bytes([octet]))
+            assert c.reply()[0] == code
+    letters = alpha.wait_mail(ANN, n + 1)
+    assert [m for m in letters if b"Subject: slow" in m][0].endswith(b"\n.a\n")
 
 
 def test_many_letters_in_one_session(alpha):
@@ -525,7 +528,6 @@ def test_many_letters_in_one_session(alpha):
 # ---- what a submitted letter becomes ---------------------------------------------------------------
 
 def submitted(alpha, letter):
-    n = len(alpha.mail(ANN))
     with alpha.smtp("submissions") as c:
         c.login(ANN, PASSWORD)
         c.mail(ANN)
@@ -533,7 +535,9 @@ def submitted(alpha, letter):
         code, text = c.data(letter)
     if code != 250:
         return code, text
-    return code, alpha.wait_mail(ANN, n + 1)[-1]
+    ident = b"id " + text.split()[-1]
+    found = wait_for(lambda: [m for m in alpha.mail(ANN) if ident in m.replace(b"\n\t", b" ")])
+    return code, found[0]
 
 
 def test_fix_ups_of_submission(alpha):
