@@ -339,8 +339,10 @@ static void ctl_status(struct child *from, uint64_t id)
                   (unsigned long long)s->generation, s->root ? "true" : "false");
     put_json(&b, s->conf->hostname);
     ll_buf_puts(&b, ",\"listeners\":[");
-    for (size_t i = 0; i < s->n_sockets; i++) {
-        ll_buf_puts(&b, i ? ",{\"title\":" : "{\"title\":");
+    for (size_t i = 0, shown = 0; i < s->n_sockets; i++) {
+        if (s->sockets[i].worker != 0)
+            continue;
+        ll_buf_puts(&b, shown++ ? ",{\"title\":" : "{\"title\":");
         put_json(&b, s->sockets[i].title);
         ll_buf_puts(&b, ",\"address\":");
         put_json(&b, s->sockets[i].address);

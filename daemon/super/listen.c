@@ -17,14 +17,14 @@
 #define BACKLOG 4096 /* connections that wait for accept; the kernel cuts it at somaxconn */
 
 static struct listening *add(struct super *s, int fd, const char *title, const char *address,
-                             enum ll_role role)
+                             enum ll_role role, unsigned worker)
 {
     struct listening *l;
 
     if (s->n_sockets == SUPER_SOCKETS_MAX)
         return NULL;
     l = &s->sockets[s->n_sockets];
-    *l = (struct listening){strdup(title), strdup(address), role, fd, true};
+    *l = (struct listening){strdup(title), strdup(address), role, worker, fd, true};
     if (!l->title || !l->address) {
         free(l->title);
         free(l->address);
@@ -42,7 +42,8 @@ static void drop(struct super *s, size_t i)
     s->sockets[i] = s->sockets[--s->n_sockets];
 }
 
-static int bind_tcp(const char *address)
+/* share: beside the sockets of other workers, which had it too. */
+static int bind_tcp(const char *address, bool share)
 {
     struct sockaddr_storage ss = {0};
     struct sockaddr_in *four = (struct sockaddr_in *)&ss;
@@ -68,10 +69,11 @@ static int bind_tcp(const char *address)
     if (fd < 0)
         return -1;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+        (share && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0) ||
         (ss.ss_family == AF_INET6 &&
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) != 0) ||
         bind(fd, (struct sockaddr *)&ss, ss.ss_family == AF_INET6 ? sizeof(*six) : sizeof(*four)) ||
-        listen(fd, BACKLOG) != 0) {
+        (share && listen(fd, BACKLOG) != 0)) {
         int e = errno;
 
         close(fd);
@@ -86,45 +88,67 @@ static enum ll_role role_of(const struct ll_conf_listener *l)
     return strcmp(l->kind, "submission") == 0 ? LL_ROLE_FRONT_SUB : LL_ROLE_FRONT_MX;
 }
 
-/* Open already, for the same section and role? */
-static bool is_open(const struct super *s, const struct ll_conf_listener *l, const char *address)
+/* Open already, for the same section and role, and this worker (-1: any)? */
+static bool is_open(const struct super *s, const struct ll_conf_listener *l, const char *address,
+                    int worker)
 {
     for (size_t i = 0; i < s->n_sockets; i++)
         if (strcmp(s->sockets[i].title, l->title) == 0 && s->sockets[i].role == role_of(l) &&
-            strcmp(s->sockets[i].address, address) == 0)
+            strcmp(s->sockets[i].address, address) == 0 &&
+            (worker < 0 || s->sockets[i].worker == (unsigned)worker))
             return true;
     return false;
 }
 
-static int open_listener(struct super *s, const struct ll_conf_listener *l, struct ll_buf *err)
+/* Sockets that share a port do not mind another program's that does so too: that the port is free
+ * shows by binding it once without. */
+static int open_for(struct super *s, const struct ll_conf_listener *l, const char *address,
+                    unsigned worker)
 {
-    for (size_t i = 0; l->address[i]; i++) {
-        int fd;
+    int fd;
 
-        if (is_open(s, l, l->address[i]))
-            continue;
-        fd = bind_tcp(l->address[i]);
-        /* An address without IPv6 on this machine: the others of the section serve. */
-        if (fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) &&
-            l->address[i][0] == '[') {
-            ll_log(LL_LOG_WARNING, "no-ipv6", LL_FS("listener", l->title),
-                   LL_FS("address", l->address[i]));
-            continue;
-        }
-        if (fd < 0) {
-            ll_buf_printf(err, "listener \"%s\" cannot open %s: %s%s\n", l->title, l->address[i],
-                          strerror(errno),
-                          errno == EACCES       ? "; a restart as root is needed for this port"
-                          : errno == EADDRINUSE ? "; another program has the port: stop that one"
-                                                : "");
+    if (!is_open(s, l, address, -1)) {
+        fd = bind_tcp(address, false);
+        if (fd < 0)
             return -1;
-        }
-        if (!add(s, fd, l->title, l->address[i], role_of(l))) {
-            close(fd);
-            ll_buf_puts(err, "too many listening addresses; name fewer\n");
-            return -1;
-        }
+        close(fd);
     }
+    fd = bind_tcp(address, true);
+    if (fd >= 0 && !add(s, fd, l->title, address, role_of(l), worker)) {
+        close(fd);
+        errno = ENFILE;
+        return -1;
+    }
+    return fd < 0 ? -1 : 0;
+}
+
+static const char *advice(int error)
+{
+    return error == EACCES       ? "; a restart as root is needed for this port"
+           : error == EADDRINUSE ? "; another program has the port: stop that one"
+           : error == ENFILE     ? "; name fewer addresses or workers"
+                                 : "";
+}
+
+static int open_listener(struct super *s, const struct ll_conf *conf,
+                         const struct ll_conf_listener *l, struct ll_buf *err)
+{
+    unsigned workers = ll_role_workers(conf, role_of(l));
+
+    for (size_t i = 0; l->address[i]; i++)
+        for (unsigned w = 0; w < workers; w++) {
+            if (is_open(s, l, l->address[i], (int)w) || open_for(s, l, l->address[i], w) == 0)
+                continue;
+            /* A machine without IPv6: the other addresses of the section serve. */
+            if ((errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) && l->address[i][0] == '[') {
+                ll_log(LL_LOG_WARNING, "no-ipv6", LL_FS("listener", l->title),
+                       LL_FS("address", l->address[i]));
+                break;
+            }
+            ll_buf_printf(err, "listener \"%s\" cannot open %s: %s%s\n", l->title, l->address[i],
+                          strerror(errno), advice(errno));
+            return -1;
+        }
     return 0;
 }
 
@@ -133,7 +157,7 @@ int super_listen(struct super *s, const struct ll_conf *conf, struct ll_buf *err
     for (size_t i = 0; i < s->n_sockets; i++)
         s->sockets[i].fresh = false;
     for (size_t i = 0; i < conf->n_listener; i++) {
-        if (open_listener(s, &conf->listener[i], err) == 0)
+        if (open_listener(s, conf, &conf->listener[i], err) == 0)
             continue;
         for (size_t k = s->n_sockets; k > 0; k--)
             if (s->sockets[k - 1].fresh)
@@ -150,7 +174,9 @@ void super_listen_prune(struct super *s, const struct ll_conf *conf)
         const struct ll_conf_listener *c = ll_conf_listener(conf, ll_slice_str(l->title));
         bool wanted = strcmp(l->title, SUPER_CONTROL) == 0 && l->role == LL_ROLE_CONTROL;
 
-        for (size_t i = 0; c && c->address[i] && role_of(c) == l->role; i++)
+        for (size_t i = 0; c && c->address[i] && role_of(c) == l->role &&
+                           l->worker < ll_role_workers(conf, l->role);
+             i++)
             wanted = wanted || strcmp(c->address[i], l->address) == 0;
         if (!wanted)
             drop(s, k - 1);
@@ -176,7 +202,7 @@ int super_listen_control(struct super *s, struct ll_buf *err)
         chmod(sun.sun_path, 0600) != 0 ||
         (s->root && (ll_role_uid(s->conf, LL_ROLE_SUPER, &uid, &gid) != 0 ||
                      lchown(sun.sun_path, uid, gid) != 0)) ||
-        listen(fd, 128) != 0 || !add(s, fd, SUPER_CONTROL, sun.sun_path, LL_ROLE_CONTROL)) {
+        listen(fd, 128) != 0 || !add(s, fd, SUPER_CONTROL, sun.sun_path, LL_ROLE_CONTROL, 0)) {
         ll_buf_printf(err, "the control socket %s cannot be made: %s; check run_dir\n",
                       sun.sun_path, strerror(errno));
         if (fd >= 0)

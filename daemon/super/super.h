@@ -23,7 +23,7 @@
 #include <sys/types.h>
 
 #define SUPER_CHILDREN_MAX 256       /* processes: workers are at most 64 a role */
-#define SUPER_SOCKETS_MAX  128       /* listening sockets */
+#define SUPER_SOCKETS_MAX  1024      /* listening sockets: each address once a worker */
 #define SUPER_FAST_MS      1000      /* a role that dies sooner than this after its start waits */
 #define SUPER_BACKOFF_MAX  30        /* seconds: longest wait before a restart */
 #define SUPER_START_MAX    60        /* seconds until every role must have said STARTED */
@@ -54,6 +54,7 @@ struct listening {
     char *title;   /* of the listener section, or SUPER_CONTROL */
     char *address; /* as configured; the control socket's path */
     enum ll_role role;
+    unsigned worker; /* each has a socket of its own: the kernel shares connections out */
     int fd;
     bool fresh; /* opened by the reload that is under way */
 };

@@ -64,7 +64,7 @@ void child_send_listener(struct child *c, const struct listening *l)
 
     m.listener.title = ll_slice_str(l->title);
     m.listener.address = ll_slice_str(l->address);
-    if (c->ipc && l->role == c->role)
+    if (c->ipc && l->role == c->role && l->worker == c->index)
         ll_msg_send(c->ipc, &m);
 }
 

@@ -154,7 +154,9 @@ class Server:
         def up():
             if self.process.poll() is not None:
                 raise AssertionError(f"letterlockd ended: {self.process.returncode}\n{self.log()}")
-            return self._greets(self.mx) and self._greets(self.submission) and \
+            # The pid file appears when every role has started.
+            return os.path.exists(os.path.join(self.home, "run", "letterlockd.pid")) and \
+                self._greets(self.mx) and self._greets(self.submission) and \
                 self._greets(self.submissions, True)
         wait_for(up, seconds, what="greeting of " + self.domain + "\n" + self.log()[-2000:])
 
