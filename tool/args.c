@@ -168,8 +168,7 @@ bool ll_args_take(const struct ll_usage *usage, int argc, char **argv, struct ll
     if (ll_args_parse(usage, argc, argv, ret_words, &err))
         return true;
     s = ll_buf_str(&err);
-    fprintf(stderr, "letterlock %s: %s\nusage: letterlock %s\n", argv[0], s ? s : "bad usage",
-            usage->synopsis);
+    fprintf(stderr, "letterlock: %s\nusage: letterlock %s\n", s ? s : "bad usage", usage->synopsis);
     ll_buf_release(&err);
     *ret_status = EX_USAGE;
     return false;
