@@ -63,7 +63,7 @@ static size_t record_at(struct window *w, uint64_t at, struct ll_letter *ret)
         return 0;
     meta = LL_RECORD_HEAD + (size_t)h.meta_length;
     n = (size_t)ll_record_length(&h);
-    if (w->s->tail && at + n + TAIL_OCTETS > w->s->size) {
+    if (w->s->tail && h.body_length > 0 && at + n + TAIL_OCTETS > w->s->size) {
         p = look(w, at, n);
         if (!p || !ll_record_body_ok(&h, ll_slice(p + meta, h.body_length)))
             return 0;
