@@ -69,6 +69,10 @@ static bool may_accept(const struct front *f, const struct listener *l, uint64_t
         return false;
     if ((uint64_t)f->n_sessions + FRONT_FDS_KEPT >= f->fd_limit)
         return false;
+    /* At the start: without a segment every letter would be put off. */
+    if (!f->stored_once && now - f->began <= FRONT_KEEPER_MS &&
+        ll_writer_ready(f->writer, 0) != LL_STORED)
+        return false;
     if (l->service->implicit || l->service->submission)
         return ready || (!l->service->implicit && !l->service->offer);
     return ready || ll_keeper_client_known(f->tls) || now - f->began > FRONT_KEEPER_MS;

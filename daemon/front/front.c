@@ -176,8 +176,13 @@ static void front_drain(struct ll_proc *proc)
 static int on_writer_message(struct ll_peer *peer, const struct ll_msg *m)
 {
     struct front *f = peer->proc->state;
+    int r = ll_writer_message(f->writer, m);
 
-    return ll_writer_message(f->writer, m);
+    if (!f->stored_once && ll_writer_ready(f->writer, 0) == LL_STORED) {
+        f->stored_once = true;
+        front_listeners_update(f);
+    }
+    return r;
 }
 
 static int on_keeper_message(struct ll_peer *peer, const struct ll_msg *m)

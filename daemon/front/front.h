@@ -37,7 +37,9 @@
 #define FRONT_SESSION_MS   1800000      /* then it ends at the next safe place */
 #define FRONT_STALL_MS     300000       /* a client that does not read our replies */
 #define FRONT_ASK_MS       60000        /* for an answer of auth or relay */
-#define FRONT_KEEPER_MS    5000         /* how long port 25 waits for certificates at the start */
+#define FRONT_KEEPER_MS                                                                            \
+    5000                                /* how long port 25 waits for certificates, and all        \
+                                        wait for a segment, at the start */
 #define FRONT_RATE_MIN     500          /* octets a second of a letter's content ... */
 #define FRONT_RATE_FROM_MS 60000        /* ... after this time */
 #define FRONT_FDS_KEPT     64           /* descriptors that sessions do not get */
@@ -173,6 +175,7 @@ struct front {
     uint64_t began, last_id, fd_limit;
     uint64_t accept_again; /* ms; 0: no pause */
     bool submission;       /* role front-sub */
+    bool stored_once;      /* the writer was ready: from then on sessions are taken */
     uint32_t serial;
     struct addr_cached *addr_cache;
     uint8_t scratch[FRONT_SCRATCH];
