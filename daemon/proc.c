@@ -43,9 +43,6 @@ struct process {
     bool ended;
 };
 
-/* A role that is not linked in yet: it starts, and drops every message. */
-static const struct ll_role_ops absent;
-
 static struct process *process_of(struct ll_proc *proc)
 {
     return (struct process *)proc;
@@ -106,11 +103,6 @@ static int on_peer_frame(void *arg, const struct ll_frame *f)
     }
     if (p->ops->on[m.type] && p->ops->on[m.type](peer, &m) == 0)
         return 0;
-    if (p->ops == &absent) {
-        if (m.fd >= 0)
-            close(m.fd);
-        return 0;
-    }
     ll_log(LL_LOG_ERROR, "bad-message", LL_FS("from", ll_role_name(peer->role)),
            LL_FU("index", peer->index), LL_FS("type", ll_msg_name(m.type)));
     if (!p->ops->on[m.type] && m.fd >= 0)
@@ -352,7 +344,7 @@ int ll_proc_main(int argc, char **argv, const struct ll_role_main *table, size_t
             p->ops = table[i].ops;
     ll_log_init(argv[1], p->proc.index);
     if (!p->ops)
-        p->ops = &absent;
+        die(EX_SOFTWARE, "this program does not hold the role");
     set_up_signals();
     fcntl(SUPER_FD, F_SETFD, FD_CLOEXEC);
     snprintf(title, sizeof(title), "ll-%s", argv[1]);

@@ -54,8 +54,8 @@ struct ll_role_ops {
     ll_msg_fn on[LL_MSG_COUNT];          /* NULL: a message of this type breaks the rules */
 };
 
-extern __attribute__((weak)) const struct ll_role_ops ll_role_keeper, ll_role_auth, ll_role_dns,
-    ll_role_queue, ll_role_post, ll_role_local, ll_role_relay, ll_role_front, ll_role_control;
+extern const struct ll_role_ops ll_role_keeper, ll_role_auth, ll_role_dns, ll_role_queue,
+    ll_role_post, ll_role_local, ll_role_relay, ll_role_front, ll_role_control;
 
 /* A peer of that role and worker number, or NULL while there is none. */
 struct ll_peer *ll_proc_peer(struct ll_proc *, enum ll_role, unsigned index);
