@@ -4,6 +4,12 @@
 
 #include <stdlib.h>
 
+/* What an answer has shown so far. */
+struct shown {
+    size_t n;
+    json_t *rcpts; /* trace: of the letter, which later events name by number */
+};
+
 /* ---- for people ------------------------------------------------------------------------------ */
 
 static void print_octets(int64_t n)
@@ -50,14 +56,15 @@ static void print_rcpt(const json_t *r)
 static bool show_letter(void *arg, json_t *o)
 {
     const char *sender = ll_js_text(o, "sender");
-    size_t *n = arg, i;
+    struct shown *shown = arg;
+    size_t i;
     json_t *r;
 
     printf("%s  %s  ", ll_js_text(o, "id"), ll_js_text(o, "arrived"));
     print_octets(ll_js_int(o, "size"));
     printf("  from <%s>\n", sender);
     json_array_foreach(json_object_get(o, "rcpts"), i, r) print_rcpt(r);
-    (*n)++;
+    shown->n++;
     return true;
 }
 
@@ -84,19 +91,19 @@ static bool show_all(void *arg, json_t *o)
 
 static bool show_line(void *arg, json_t *o)
 {
-    size_t *n = arg;
+    struct shown *shown = arg;
 
     printf("%s\n", ll_js_text(o, "line"));
-    (*n)++;
+    shown->n++;
     return true;
 }
 
 static bool show_count(void *arg, json_t *o)
 {
-    size_t *n = arg;
+    struct shown *shown = arg;
 
     printf("letters: %lld\n", (long long)ll_js_int(o, "letters"));
-    (*n)++;
+    shown->n++;
     return true;
 }
 
@@ -154,7 +161,8 @@ static int run(const struct verb *v, int argc, char **argv)
                                    opts,        v->filters ? LL_COUNT(opts) : LL_COUNT(opts) - 4,
                                    v->min,      v->max};
     const char *args[FILTERS_MAX + 1];
-    size_t shown = 0, n;
+    struct shown shown = {0};
+    size_t n;
     struct ll_control_run r = {
         .where = &where, .command = v->command, .args = args, .show = v->show, .arg = &shown};
     struct ll_words words;
@@ -170,7 +178,8 @@ static int run(const struct verb *v, int argc, char **argv)
     r.n_args = n;
     r.as_json = json;
     status = ll_control_run(&r);
-    if (status == 0 && shown == 0 && !json && v->none)
+    json_decref(shown.rcpts);
+    if (status == 0 && shown.n == 0 && !json && v->none)
         puts(v->none);
     return status;
 }
@@ -269,7 +278,8 @@ int ll_cmd_queue(int argc, char **argv)
 
 /* ---- trace ----------------------------------------------------------------------------------- */
 
-static void print_list(const char *label, const json_t *list)
+/* Addresses, or numbers of addresses in `all`. */
+static void print_list(const char *label, const json_t *list, const json_t *all)
 {
     size_t i;
     json_t *v;
@@ -277,8 +287,13 @@ static void print_list(const char *label, const json_t *list)
     if (json_array_size(list) > 0)
         printf(" %s", label);
     json_array_foreach(list, i, v)
+    {
+        const json_t *named =
+            json_is_integer(v) ? json_array_get(all, (size_t)json_integer_value(v)) : v;
+
         printf("%s %s", i > 0 ? "," : "",
-               json_is_string(v) ? json_string_value(v) : ll_js_text(v, "address"));
+               json_is_string(named) ? json_string_value(named) : ll_js_text(named, "address"));
+    }
 }
 
 /* Facts of a hop: "client=[192.0.2.1]:4711 tls=TLSv1.3 ...", nested objects as "tls.version=". */
@@ -307,12 +322,14 @@ static bool show_event(void *arg, json_t *o)
 {
     const char *sender = json_string_value(json_object_get(o, "sender"));
     json_t *facts = json_object_get(o, "facts"), *parsed = NULL;
-    size_t *n = arg;
+    struct shown *shown = arg;
 
     printf("%s %s", ll_js_text(o, "time"), ll_js_text(o, "event"));
     if (sender)
         printf(" from <%s>", sender);
-    print_list("to", json_object_get(o, "rcpts"));
+    if (sender && !shown->rcpts)
+        shown->rcpts = json_incref(json_object_get(o, "rcpts"));
+    print_list("to", json_object_get(o, "rcpts"), shown->rcpts);
     if (ll_js_int(o, "attempt") > 0)
         printf(" (try %lld)", (long long)ll_js_int(o, "attempt"));
     print_reason(o);
@@ -326,7 +343,7 @@ static bool show_event(void *arg, json_t *o)
     if (json_is_object(facts))
         print_facts("", facts, 0);
     json_decref(parsed);
-    (*n)++;
+    shown->n++;
     return true;
 }
 

@@ -294,7 +294,7 @@ static int take_login(struct ll_send *s)
 /* ---- results --------------------------------------------------------------------------------- */
 
 static const char *const outcomes[] = {
-    [LL_SMTPC_DELIVERED] = "delivered",
+    [LL_SMTPC_DELIVERED] = "accepted", /* by that server: what it does with it is not known here */
     [LL_SMTPC_DEFERRED] = "deferred",
     [LL_SMTPC_REFUSED] = "refused",
     [LL_SMTPC_AGAIN] = "deferred",
@@ -330,7 +330,7 @@ static void put_json(struct ll_json *j, const struct ll_sent *r)
     ll_json_close(j);
 }
 
-/* 0: all delivered; else the worst: no permission, refused, to be tried again. */
+/* 0: all accepted; else the worst: no permission, refused, to be tried again. */
 static int exit_status(const struct ll_send *s)
 {
     int status = 0;
@@ -420,7 +420,7 @@ int ll_cmd_send(int argc, char **argv)
     };
     const struct ll_usage usage = {
         "send [options] [RCPT...] < LETTER",
-        "Sends one letter. Exit status: 0 all delivered, 65 bad letter or address, 69 refused\n"
+        "Sends one letter. Exit status: 0 all accepted, 65 bad letter or address, 69 refused\n"
         "or no TLS where it is demanded, 75 try again, 77 login refused.",
         opts,
         LL_COUNT(opts),
