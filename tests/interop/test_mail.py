@@ -172,10 +172,8 @@ def test_loop_of_aliases_ends(pair):
 
 
 def test_two_servers_in_a_loop_end():
-    """alpha and beta each think that the other has loop.test."""
-    from harness import ports
-    a, b = ports.base(), None
-    del a, b
+    """alpha and beta each think that the other has loop.test. The one that meets the refusal took
+    the letter from outside and cannot know its sender: it keeps it, and sends no backscatter."""
     with Server("alpha.test", start=False) as alpha, Server("beta.test", users=["bob@beta.test"],
                                                             start=False) as beta:
         for one, other in ((alpha, beta), (beta, alpha)):
@@ -187,10 +185,11 @@ def test_two_servers_in_a_loop_end():
                         'domain "loop.test" { relay = true recipients = {"x@loop.test"} }\n')
             one.start()
         alpha.submit("x@loop.test")
-        letter, = alpha.wait_mail("ann@alpha.test", 1, 30)
-        assert b"5.4.6" in letter
-        time.sleep(1)
-        assert count(alpha, "ann@alpha.test") == 1
+        held, = wait_for(lambda: [letter for s in (alpha, beta)
+                                  for letter in s.json("queue", "list", "--held")],
+                         20, what="the letter held")
+        assert "5.4.6" in str(held)
+        assert count(alpha, "ann@alpha.test") == 0
 
 
 def test_large_letter_goes_through_a_file(pair):
