@@ -153,6 +153,7 @@ static void dest_good(struct queue *q, struct dest *d)
         d->limit++;
     if (d->limit > max)
         d->limit = max > 0 ? max : 1;
+    dest_turn(q, d);
 }
 
 static void dest_trouble(struct queue *q, struct dest *d, struct reply *why)
@@ -339,6 +340,7 @@ static void slot_free(struct queue *q, struct slot *s)
     side->running--;
     p->dest->running--;
     p->where = PAIR_NOWHERE;
+    dest_turn(q, p->dest); /* it may have stood out of the round for having too many out */
 }
 
 /* Logs what the pair's recipients are now, when all of them have their place. */
