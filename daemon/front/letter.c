@@ -384,9 +384,9 @@ static void stored(void *arg, enum ll_stored result, uint64_t id)
     ll_buf_release(&text);
 }
 
-static uint8_t letter_flags(const struct letter *l)
+static uint8_t letter_flags(const struct session *s, const struct letter *l)
 {
-    uint8_t flags = 0;
+    uint8_t flags = s->login || s->trusted || s->named_peer ? LL_LETTER_TRUSTED : 0;
 
     if (l->eight_bit)
         flags |= LL_LETTER_8BIT;
@@ -404,7 +404,7 @@ static void hand_over(struct session *s, struct letter *l)
     static struct ll_rcpt rcpts[LL_SPOOL_RCPTS_MAX]; /* the loop's alone */
     struct ll_letter out = {.arrived_ms = l->arrived_ms,
                             .origin = s->service->submission ? LL_ORIGIN_SUBMISSION : LL_ORIGIN_MX,
-                            .flags = letter_flags(l),
+                            .flags = letter_flags(s, l),
                             .reverse_path = front_letter_reverse(l),
                             .envid = ll_slice(l->text.p + l->reverse_n, l->envid_n),
                             .login = s->login ? ll_smtpd_user(s->smtpd) : LL_LIT(""),
