@@ -49,6 +49,8 @@ void plan_free(struct plan *p)
     free(p);
 }
 
+static void broken(struct plan *, const char *fmt, ...) LL_PRINTF(2, 3);
+
 static void broken(struct plan *p, const char *fmt, ...)
 {
     va_list ap;

@@ -112,9 +112,9 @@ static const struct range ranges4[] = {
     {{10}, 8, false, "a private address"},
     {{172, 16}, 12, false, "a private address"},
     {{192, 168}, 16, false, "a private address"},
-    {{100, 64}, 10, false, "a private address"}, /* RFC 6598 */
+    {{100, 64}, 10, false, "a private address"}, /* shared by carriers */
     {{192, 0, 0}, 24, false, "a private address"},
-    {{198, 18}, 15, false, "a private address"}, /* RFC 2544 */
+    {{198, 18}, 15, false, "a private address"}, /* for benchmarks */
     {{169, 254}, 16, false, "a link-local address"},
     {{224}, 4, true, "a multicast address"},
     {{240}, 4, true, "a reserved address"},
@@ -129,7 +129,7 @@ static const struct range ranges6[] = {
     {{0xfe, 0x80}, 10, false, "a link-local address"},
     {{0xfe, 0xc0}, 10, false, "a private address"},
     {{0xff}, 8, true, "a multicast address"},
-    {{0x01, 0x00}, 64, true, "a discard address"}, /* RFC 6666 */
+    {{0x01, 0x00}, 64, true, "a discard address"}, /* remote blackholes */
 };
 
 static bool in_range(const uint8_t *a, const struct range *r)
@@ -141,7 +141,7 @@ static bool in_range(const uint8_t *a, const struct range *r)
     return rest == 0 || (a[whole] ^ r->octets[whole]) >> (8 - rest) == 0;
 }
 
-/* The IPv4 address inside a 6to4 (RFC 3056) or NAT64 (RFC 6052) address, or NULL. */
+/* The IPv4 address inside a 6to4 or NAT64 address, or NULL. */
 static const uint8_t *inner_address(const uint8_t *a)
 {
     static const uint8_t nat64[12] = {0, 0x64, 0xff, 0x9b};

@@ -134,7 +134,7 @@ bool ll_dns_rdata_a(struct ll_slice rdata, uint8_t ret[4]);
 bool ll_dns_rdata_aaaa(struct ll_slice rdata, uint8_t ret[16]);
 /* CNAME, PTR, NS: one name. */
 bool ll_dns_rdata_name(struct ll_slice rdata, struct ll_dns_name *ret);
-/* The strings of a TXT record joined without anything between (RFC 7208 3.3), appended to out. */
+/* The strings of a TXT record joined without anything between, appended to out. */
 bool ll_dns_rdata_txt(struct ll_slice rdata, struct ll_buf *out);
 /* TLSA and SMIMEA. */
 bool ll_dns_rdata_tlsa(struct ll_slice rdata, struct ll_dns_tlsa *ret);

@@ -71,7 +71,7 @@ static void ask_all(evutil_socket_t fd, short what, void *arg)
         struct ll_msg m = {.type = LL_MSG_DNS_ASK, .id = i, .fd = -1};
 
         m.dns_ask.name = ll_slice_str(names[2 * i]);
-        m.dns_ask.rtype = (uint16_t)atoi(names[2 * i + 1]);
+        m.dns_ask.rtype = (uint16_t)strtol(names[2 * i + 1], NULL, 10);
         ll_msg_send(asker, &m);
     }
 }
@@ -89,8 +89,8 @@ int main(int argc, char **argv)
         return 64;
     conf.resolver = argv[1];
     conf.trust_anchor = argv[2];
-    delay.tv_sec = atoi(argv[3]) / 1000;
-    delay.tv_usec = atoi(argv[3]) % 1000 * 1000;
+    delay.tv_sec = (int)strtol(argv[3], NULL, 10) / 1000;
+    delay.tv_usec = (int)strtol(argv[3], NULL, 10) % 1000 * 1000;
     conf.local_data = argv + 4;
     while (i < argc && strcmp(argv[i], "--") != 0)
         i++;

@@ -360,7 +360,7 @@ int main(int argc, char **argv)
         else if (o == 'f')
             as_file = true;
         else if (o == 'w')
-            wait_ms = atoi(optarg);
+            wait_ms = (int)strtol(optarg, NULL, 10);
         else if (o == 'p')
             probing = true;
         else
