@@ -33,6 +33,7 @@ static const struct {
     {"edns-buffer-size:", "1232"},
     {"qname-minimisation:", "yes"},
     {"harden-glue:", "yes"},
+    {"trust-anchor-signaling:", "no"}, /* nobody need know who asks */
     {"harden-dnssec-stripped:", "yes"},
     {"aggressive-nsec:", "yes"},
 };
