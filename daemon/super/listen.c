@@ -88,32 +88,36 @@ static enum ll_role role_of(const struct ll_conf_listener *l)
     return strcmp(l->kind, "submission") == 0 ? LL_ROLE_FRONT_SUB : LL_ROLE_FRONT_MX;
 }
 
-/* Open already, for the same section and role, and this worker (-1: any)? */
-static bool is_open(const struct super *s, const struct ll_conf_listener *l, const char *address,
-                    int worker)
+/* The socket of that address for the same section and role, and this worker (-1: any). */
+static const struct listening *find(const struct super *s, const struct ll_conf_listener *l,
+                                    const char *address, int worker)
 {
     for (size_t i = 0; i < s->n_sockets; i++)
         if (strcmp(s->sockets[i].title, l->title) == 0 && s->sockets[i].role == role_of(l) &&
             strcmp(s->sockets[i].address, address) == 0 &&
             (worker < 0 || s->sockets[i].worker == (unsigned)worker))
-            return true;
-    return false;
+            return &s->sockets[i];
+    return NULL;
 }
 
 /* Sockets that share a port do not mind another program's that does so too: that the port is free
- * shows by binding it once without. */
+ * shows by binding it once without. A worker that comes by a reload, when root was left, cannot
+ * bind beside the others, whose owner is root: it accepts from the socket of one of them. */
 static int open_for(struct super *s, const struct ll_conf_listener *l, const char *address,
                     unsigned worker)
 {
+    const struct listening *other = find(s, l, address, -1);
     int fd;
 
-    if (!is_open(s, l, address, -1)) {
+    if (!other) {
         fd = bind_tcp(address, false);
         if (fd < 0)
             return -1;
         close(fd);
     }
     fd = bind_tcp(address, true);
+    if (fd < 0 && other)
+        fd = fcntl(other->fd, F_DUPFD_CLOEXEC, SUPER_FD_LOW);
     if (fd >= 0 && !add(s, fd, l->title, address, role_of(l), worker)) {
         close(fd);
         errno = ENFILE;
@@ -137,7 +141,7 @@ static int open_listener(struct super *s, const struct ll_conf *conf,
 
     for (size_t i = 0; l->address[i]; i++)
         for (unsigned w = 0; w < workers; w++) {
-            if (is_open(s, l, l->address[i], (int)w) || open_for(s, l, l->address[i], w) == 0)
+            if (find(s, l, l->address[i], (int)w) || open_for(s, l, l->address[i], w) == 0)
                 continue;
             /* A machine without IPv6: the other addresses of the section serve. */
             if ((errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) && l->address[i][0] == '[') {
