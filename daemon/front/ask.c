@@ -85,8 +85,7 @@ int front_on_login(struct ll_peer *peer, const struct ll_msg *m)
 void front_ask_mail(struct session *s, const struct ll_smtpd_event *e)
 {
     const struct ll_smtp_mail *mail = e->mail;
-    struct ll_verdict v =
-        ll_policy_stored(ll_writer_ready(s->front->writer, mail->size_given ? mail->size : 0));
+    struct ll_verdict v = ll_policy_stored(ll_writer_ready(s->front->writer, 0));
     struct ll_msg m = {.type = LL_MSG_SENDER_ASK};
 
     if (v.code == 0 && !front_letter_begin(s, mail))

@@ -182,6 +182,8 @@ static int on_writer_message(struct ll_peer *peer, const struct ll_msg *m)
         f->stored_once = true;
         front_listeners_update(f);
     }
+    if (m->type == LL_MSG_FILE)
+        front_letters_files(f);
     return r;
 }
 

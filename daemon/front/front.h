@@ -37,6 +37,7 @@
 #define FRONT_SESSION_MS   1800000      /* then it ends at the next safe place */
 #define FRONT_STALL_MS     300000       /* a client that does not read our replies */
 #define FRONT_ASK_MS       60000        /* for an answer of auth or relay */
+#define FRONT_FILE_MS      10000        /* for a body file; the queue makes them as they are used */
 #define FRONT_KEEPER_MS                                                                            \
     5000                                /* how long port 25 waits for certificates, and all        \
                                         wait for a segment, at the start */
@@ -107,6 +108,8 @@ struct session {
     bool trusted, named_peer, login;
     bool wants_linger;
     bool more;         /* TLS may hold octets that were not read */
+    bool wants_file;   /* its letter waits for a body file; no input is taken */
+    bool at_end;       /* the same, and the letter is whole */
     uint64_t id;       /* for the log */
     uint64_t began;    /* ms */
     uint64_t deadline; /* of handshake, linger or question */
@@ -168,6 +171,7 @@ struct front {
     uint32_t *free_slots;
     uint32_t n_slots, n_free;
     uint32_t n_sessions;
+    uint32_t n_want_files; /* sessions that wait for a body file */
     struct letter *spare;
     size_t n_spare, n_letters;
     uint64_t gathered; /* octets in letters' bodies */
@@ -194,6 +198,7 @@ void front_session_new(struct front *, struct listener *, int fd, const struct l
 void front_settle(struct session *); /* may free it */
 /* The open question is answered; *v code 0: yes. settles. */
 void front_answer(struct session *, const struct ll_verdict *v);
+void front_resume(struct session *);                     /* what stopped it is over; may free it */
 void front_session_tick(struct session *, uint64_t now); /* may free it */
 void front_session_drain(struct session *);              /* may free it */
 void front_session_kill(struct session *);               /* frees it */
@@ -220,7 +225,10 @@ struct ll_verdict front_letter_data(struct session *); /* content may come */
 void front_letter_body(struct letter *, struct ll_slice);
 /* Whole: hands it to the writer, or answers at once. */
 void front_letter_end(struct session *, const struct ll_smtp_content *);
-void front_letter_forget(struct session *); /* RESET, or the session ends */
+/* Body files have come: letters that wait for one go on. */
+void front_letters_files(struct front *);
+void front_letter_no_file(struct session *); /* none came in time; may free the session */
+void front_letter_forget(struct session *);  /* RESET, or the session ends */
 void front_letters_release(struct front *);
 struct ll_slice front_letter_reverse(const struct letter *);
 

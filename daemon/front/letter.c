@@ -99,11 +99,22 @@ void front_letters_release(struct front *f)
     f->n_spare = 0;
 }
 
+static void want_file(struct session *s, bool wanted)
+{
+    if (s->wants_file == wanted)
+        return;
+    s->wants_file = wanted;
+    s->front->n_want_files += wanted ? 1 : -1u;
+    s->deadline = ll_now_ms() + FRONT_FILE_MS;
+}
+
 void front_letter_forget(struct session *s)
 {
     struct letter *l = s->letter;
 
     s->letter = NULL;
+    want_file(s, false);
+    s->at_end = false;
     if (!l)
         return;
     l->session = NULL;
@@ -214,7 +225,7 @@ struct ll_verdict front_letter_data(struct session *s)
     if (s->front->gathered > FRONT_GATHER_MAX)
         return ll_verdict_busy;
     l->arrived_ms = ll_unix_ms();
-    return ll_policy_stored(ll_writer_ready(s->front->writer, l->declared));
+    return ll_policy_stored(ll_writer_ready(s->front->writer, 0));
 }
 
 /* Replaces the header in front of the body by the one that the fix-up made. */
@@ -324,8 +335,8 @@ static void to_file(struct letter *l)
         if (!l->header_done || l->body.n <= most)
             return;
         l->file = ll_body_file_take(l->front->writer);
-        if (!l->file) {
-            refuse(l, ll_verdict_full);
+        if (!l->file) { /* the queue sends more: until then the client waits */
+            want_file(l->session, true);
             return;
         }
     }
@@ -457,20 +468,16 @@ static void log_refused(const struct session *s, const struct letter *l)
            LL_FS("why", l->verdict.text), LL_FU("session", s->id));
 }
 
-void front_letter_end(struct session *s, const struct ll_smtp_content *content)
+/* The letter is whole and checked: into the journal with it. */
+static void finish(struct session *s, struct letter *l)
 {
-    struct letter *l = s->letter;
     struct ll_verdict v;
 
-    if (!l) {
-        front_reply(s, &ll_verdict_later);
-        return;
-    }
-    l->eight_bit = content->eight_bit;
-    if (l->verdict.code == 0 && !l->header_done) /* all of it is header */
-        check_header(l, l->body.n, l->body.n);
     if (l->verdict.code == 0)
         to_file(l);
+    s->at_end = s->wants_file;
+    if (s->wants_file)
+        return;
     if (l->verdict.code == 0 && l->file)
         flush_chunk(l);
     else
@@ -488,4 +495,52 @@ void front_letter_end(struct session *s, const struct ll_smtp_content *content)
     log_refused(s, l);
     front_letter_forget(s);
     front_reply(s, &v);
+}
+
+void front_letter_end(struct session *s, const struct ll_smtp_content *content)
+{
+    struct letter *l = s->letter;
+
+    if (!l) {
+        front_reply(s, &ll_verdict_later);
+        return;
+    }
+    l->eight_bit = content->eight_bit;
+    if (l->verdict.code == 0 && !l->header_done) /* all of it is header */
+        check_header(l, l->body.n, l->body.n);
+    finish(s, l);
+}
+
+/* ---- waiting for a body file
+ * ---------------------------------------------------------------------
+ */
+
+static void go_on(struct session *s)
+{
+    struct letter *l = s->letter;
+
+    want_file(s, false);
+    if (s->at_end)
+        finish(s, l);
+    else if (l->verdict.code == 0)
+        to_file(l);
+    if (!s->wants_file)
+        front_resume(s);
+}
+
+void front_letters_files(struct front *f)
+{
+    struct session *s, *next;
+
+    for (s = TAILQ_FIRST(&f->sessions); s && f->n_want_files > 0; s = next) {
+        next = TAILQ_NEXT(s, all);
+        if (s->wants_file)
+            go_on(s);
+    }
+}
+
+void front_letter_no_file(struct session *s)
+{
+    refuse(s->letter, ll_verdict_full);
+    go_on(s);
 }

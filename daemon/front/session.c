@@ -205,8 +205,8 @@ static void pull(struct session *s)
 
 static bool engine_takes(const struct session *s)
 {
-    return s->mode == MODE_TALK && !s->closing && !s->start_tls && !ll_smtpd_closed(s->smtpd) &&
-           !ll_smtpd_asking(s->smtpd);
+    return s->mode == MODE_TALK && !s->closing && !s->start_tls && !s->wants_file &&
+           !ll_smtpd_closed(s->smtpd) && !ll_smtpd_asking(s->smtpd);
 }
 
 /* Feeds until the engine takes no more; returns the octets taken. */
@@ -225,7 +225,7 @@ static size_t feed(struct session *s, struct ll_slice in)
             pull(s);
             s->start_tls = false;
         }
-        if (ll_smtpd_asking(s->smtpd) || ll_smtpd_closed(s->smtpd))
+        if (ll_smtpd_asking(s->smtpd) || ll_smtpd_closed(s->smtpd) || s->wants_file)
             break;
         if (n == 0 && ll_smtpd_out(s->smtpd).n > 0 && flush(s) != IO_OK)
             break;
@@ -475,12 +475,17 @@ void front_reply(struct session *s, const struct ll_verdict *v)
     ll_smtpd_answer(s->smtpd, &a, ll_now_ms());
 }
 
-void front_answer(struct session *s, const struct ll_verdict *v)
+void front_resume(struct session *s)
 {
-    front_reply(s, v);
     pull(s);
     feed_kept(s);
     front_settle(s);
+}
+
+void front_answer(struct session *s, const struct ll_verdict *v)
+{
+    front_reply(s, v);
+    front_resume(s);
 }
 
 static bool too_slow(const struct session *s, uint64_t now)
@@ -504,6 +509,11 @@ void front_session_tick(struct session *s, uint64_t now)
     } else if (s->mode == MODE_TALK && !s->closing) {
         if (s->asked != ASKED_NOTHING && s->asked != ASKED_STORE && now >= s->deadline) {
             front_ask_late(s);
+            return;
+        }
+        if (s->wants_file) {
+            if (now >= s->deadline)
+                front_letter_no_file(s);
             return;
         }
         if (now >= ll_smtpd_deadline(s->smtpd))

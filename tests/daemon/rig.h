@@ -52,6 +52,7 @@ static struct rig {
     uint32_t segment;
     uint64_t appended; /* octets, head included */
     uint64_t file_number;
+    bool hold_files; /* the queue gives none until give_file */
     int file_fd;
 } rig;
 
@@ -99,17 +100,23 @@ static void give_segment(void)
     close(m.fd);
 }
 
-static void play_queue(const struct ll_msg *q)
+static void give_file(void)
 {
     struct ll_msg m = {.type = LL_MSG_FILE};
 
+    m.fd = temp_file(O_RDWR | O_APPEND, &rig.file_fd);
+    m.file.number = ++rig.file_number;
+    answer(&rig.queue, &m);
+    close(m.fd);
+}
+
+static void play_queue(const struct ll_msg *q)
+{
     if (q->type == LL_MSG_SEGMENT_ASK) {
         give_segment();
     } else if (q->type == LL_MSG_FILES_ASK) {
-        m.fd = temp_file(O_RDWR | O_APPEND, &rig.file_fd);
-        m.file.number = ++rig.file_number;
-        answer(&rig.queue, &m);
-        close(m.fd);
+        if (!rig.hold_files)
+            give_file();
     } else if (q->type == LL_MSG_APPENDED) {
         assert_int_equal(q->appended.segment, rig.segment);
         rig.appended = q->appended.offset + q->appended.length;

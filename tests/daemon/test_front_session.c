@@ -289,6 +289,59 @@ static void test_long_letter(void **state)
     close(fd);
 }
 
+/* No body file at hand: the client waits, whether its letter is whole by then or not. */
+static void test_long_letter_waits_for_a_file(void **state)
+{
+    static char text[600 * 1024];
+    static const size_t sizes[] = {300 * 1024, 600 * 1024};
+    size_t at = LL_SEGMENT_HEAD;
+
+    for (size_t i = 0; i < LL_COUNT(sizes); i++) {
+        int fd = with_recipient();
+
+        rig.hold_files = true;
+        for (int used = 0; used < 2; used++) { /* the one in hand, then one that is not there */
+            if (used) {
+                expect(fd, "MAIL FROM:<x@outside.test>\r\n", "250 ");
+                expect(fd, "RCPT TO:<ann@alpha.test>\r\n", "250 ");
+            }
+            expect(fd, "DATA\r\n", "354 ");
+            fill(text, sizes[i]);
+            memcpy(text, "X: ", 3);
+            memcpy(text + 62, "\r\n\r\n", 4);
+            if (!used) {
+                say(fd, text, sizes[i]);
+                expect(fd, ".\r\n", "250 2.0.0");
+                continue;
+            }
+            say(fd, text, 280 * 1024);
+            for (int t = 0; t < 50; t++)
+                turn();
+            assert_int_equal(recv(fd, last, 1, MSG_DONTWAIT), -1);
+            if (sizes[i] < 400 * 1024) { /* whole before the file is there */
+                say(fd, text + 280 * 1024, sizes[i] - 280 * 1024);
+                say(fd, ".\r\n", 3);
+                give_file();
+                hear(fd, 1);
+            } else {
+                give_file();
+                say(fd, text + 280 * 1024, sizes[i] - 280 * 1024);
+                expect(fd, ".\r\n", "250 2.0.0");
+            }
+            assert_int_equal(strncmp(last, "250 2.0.0", 9), 0);
+        }
+        give_file();
+        close(fd);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        struct ll_letter l = record_at(&at);
+
+        assert_int_equal(l.body_length, sizes[i / 2]);
+        assert_true(l.body_file > 0);
+        assert_int_equal(l.header_length, 66);
+    }
+}
+
 #define HOPS4 "Received: a\r\nReceived: b\r\nReceived: c\r\nReceived: d\r\n"
 #define HOPS5 HOPS4 "Received: e\r\n"
 static void test_refused_content(void **state)
@@ -443,6 +496,7 @@ int main(void)
         T(test_recipients),
         T(test_pipelining),
         T(test_long_letter),
+        T(test_long_letter_waits_for_a_file),
         T(test_refused_content),
         T(test_auth_goes_and_comes),
         T(test_queue_goes_and_space),
