@@ -4,6 +4,7 @@
 
 #include "io/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -198,6 +199,20 @@ struct folder {
     mode_t mode;
 };
 
+/* Empty, and root's: as a service manager or a package makes them. */
+static bool may_take(const char *path, const struct stat *st)
+{
+    DIR *d = st->st_uid == 0 ? opendir(path) : NULL;
+    bool empty = d != NULL;
+    struct dirent *e;
+
+    while (empty && (e = readdir(d)) != NULL)
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    if (d)
+        closedir(d);
+    return empty;
+}
+
 int super_folders(const struct super *s, struct ll_buf *err)
 {
     const struct folder folders[] = {
@@ -211,9 +226,11 @@ int super_folders(const struct super *s, struct ll_buf *err)
         const struct folder *f = &folders[i];
         struct stat st;
 
-        if (stat(f->path, &st) == 0 && S_ISDIR(st.st_mode))
+        bool there = stat(f->path, &st) == 0 && S_ISDIR(st.st_mode);
+
+        if (there && (!s->root || !may_take(f->path, &st)))
             continue;
-        if (mkdir(f->path, f->mode) != 0 || chmod(f->path, f->mode) != 0 ||
+        if ((!there && mkdir(f->path, f->mode) != 0) || chmod(f->path, f->mode) != 0 ||
             (s->root && chown(f->path, s->uid[f->owner], s->gid[f->owner]) != 0)) {
             ll_buf_printf(err, "%s %s cannot be made: %s; make it, or choose another folder\n",
                           f->setting, f->path, strerror(errno));

@@ -108,6 +108,17 @@ def test_root_without_users_is_refused(idle):
     assert p.returncode == 78 and "uid_base" in p.stderr
 
 
+def test_empty_folders_of_root_are_taken_over(idle):
+    """As systemd's RuntimeDirectory makes one."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    folder = os.path.join(idle.home, "run")
+    os.rmdir(folder)
+    os.mkdir(folder, 0o755)
+    end(in_background(idle))
+    assert os.stat(folder).st_uid != 0
+
+
 def test_a_role_that_cannot_start_is_named(idle):
     """A certificate without its key: keeper says so, and the command does not claim success."""
     for name in os.listdir(os.path.join(idle.home, "lib", "keys")):
