@@ -306,6 +306,9 @@ static void check_route(struct ll_conf_faults *f, const struct ll_conf *c,
         ll_conf_fault(f, at(f, "route", v->title, "host"),
                       "route \"%s\" names a host, but goes via %s; set via to smarthost or lmtp",
                       v->title, v->via);
+    if (host && strchr(v->host, '/'))
+        ll_conf_fault(f, at(f, "route", v->title, "host"),
+                      "route \"%s\" names a path; name a host and a port", v->title);
     if (v->user[0] && !v->password_file[0])
         ll_conf_fault(f, at(f, "route", v->title, "user"),
                       "route \"%s\" has a user without a password_file; add one", v->title);

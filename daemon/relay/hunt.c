@@ -375,6 +375,9 @@ void hunt_begin(struct job *j)
         job_end(j);
         return;
     }
+    j->parked = !p->broken && !p->tls && !ll_keeper_client_known(j->relay->keeper);
+    if (j->parked)
+        return;
     if (p->broken || !p->tls) {
         struct ll_slice why =
             p->broken ? ll_slice_str(p->broken) : LL_LIT("its client certificate is not there");

@@ -104,6 +104,10 @@ static void parse_host(struct plan *p, const char *text)
     uint8_t address[16];
     uint64_t port;
 
+    if (ll_slice_find(host, '/') < host.n) {
+        broken(p, "\"%s\" is a path: LMTP goes over TCP here; name a host and a port", text);
+        return;
+    }
     if (ll_target_address(host, address) == 0 && colon < host.n &&
         ll_slice_u64(ll_slice_skip(host, colon + 1), &port) && port > 0 && port < 65536) {
         p->port = (uint16_t)port;

@@ -143,9 +143,18 @@ static int on_keeper(struct ll_peer *peer, const struct ll_msg *m)
  * -----------------------------------------------------------------------------------------------
  */
 
+/* At a start, letters may come before the keeper's word. */
 static void certificates_changed(void *arg)
 {
-    plans_certificates(arg);
+    struct relay *r = arg;
+    struct job *next;
+
+    plans_certificates(r);
+    for (struct job *j = r->jobs; j; j = next) {
+        next = j->next;
+        if (j->parked)
+            hunt_begin(j);
+    }
 }
 
 static int relay_start(struct ll_proc *proc)

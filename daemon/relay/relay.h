@@ -147,6 +147,7 @@ struct job {
     size_t n_address, address_at;
     struct ask *ask[2];
     struct ll_dns_answer lookup[2]; /* what of the two host questions went wrong */
+    bool parked;                    /* waits for the keeper to say which certificates there are */
     bool in_clear;                  /* opportunistic: this address failed at TLS */
     bool fresh;                     /* no connection from the pool */
     bool mx_secure, host_secure;

@@ -43,10 +43,10 @@ class Relay:
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def file(self, name, content):
+    def file(self, name, content, mode=0o644):
         with open(self.path(name), "wb") as f:
             f.write(content)
-        os.chmod(self.path(name), 0o644)
+        os.chmod(self.path(name), mode)
 
     def send(self, to, letter=LETTER, sender="ann@alpha.test", options=(), timeout=60):
         p = subprocess.run([RUN_RELAY, *options, self.path("conf"), sender, *to], input=letter,

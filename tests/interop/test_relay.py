@@ -288,6 +288,19 @@ def test_sessions_are_resumed(good):
         assert [f["reused"] for f in s.facts] == [False, True, True]
 
 
+def test_client_certificate_with_the_key_in_the_keeper(ca):
+    mine = ca.issue("mx.alpha.test")
+    context = certs.server_context(ca.issue("mx.beta.test"), client_ca=ca.file)
+    routes = ('certificate "me" { cert = "me.pem" key = "me.pem" client_only = true }\n'
+              'route "beta.test" { tls = "forced" certificate = "me" }')
+    with RawServer(tls=context) as s, Relay({"smtp_port": s.port}, routes) as r:
+        with open(mine, "rb") as f:
+            r.file("me.pem", f.read(), 0o600)
+        assert r.one()["outcome"] == "delivered"
+        subject = dict(x[0] for x in s.facts[-1]["client"]["subject"])
+        assert subject["commonName"] == "mx.alpha.test"
+
+
 # ---- other routes -------------------------------------------------------------------------------------
 
 def test_smarthost_with_login(ca, good):
