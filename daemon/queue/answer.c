@@ -25,6 +25,7 @@
 #define SHOWN_RCPTS     100 /* recipients of one line; "more" counts the others */
 #define TEXT_MAX_OCTETS 320
 #define TRACE_CHUNK     (1u << 20)
+#define TRACE_WAITS     50 /* turns of 2 ms that a trace waits for receipts being written */
 #define DAYS_MAX        400
 
 struct filter {
@@ -46,7 +47,8 @@ struct answer {
     char (*days)[16]; /* of a trace: files, oldest first */
     size_t n_days, day;
     int fd;
-    bool accepted; /* a trace shows the first of these alone */
+    bool accepted;  /* a trace shows the first of these alone */
+    unsigned waits; /* turns that a trace has waited */
     struct ll_buf chunk;
     char needle[32];
 };
@@ -557,6 +559,9 @@ static void trace_lines(struct answer *a, bool last)
 
 static bool step_trace(struct queue *q, struct answer *a, uint64_t deadline)
 {
+    /* What just happened is on its way to the file: a while is left for it to arrive. */
+    if (!a->days && a->waits++ < TRACE_WAITS && (q->log.receipts.n > 0 || q->log.busy))
+        return false;
     if (!a->days) {
         struct ll_buf id = LL_BUF(16);
 

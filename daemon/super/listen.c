@@ -12,9 +12,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-#define BACKLOG 4096 /* connections that wait for accept; the kernel cuts it at somaxconn */
+#define BACKLOG      4096 /* connections that wait for accept; the kernel cuts it at somaxconn */
+#define BIND_TRIES   20   /* times that a port in use is tried again ... */
+#define BIND_WAIT_NS 50000000 /* ... after so long, in all a second */
 
 static struct listening *add(struct super *s, int fd, const char *title, const char *address,
                              enum ll_role role, unsigned worker)

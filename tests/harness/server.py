@@ -32,6 +32,9 @@ def testdata(name):
     return None
 
 
+testdata.__test__ = False  # pytest: its name is not that of a test
+
+
 def wait_for(check, seconds=10, every=0.05, what=""):
     """Calls check until it returns something true; returns that, or fails after so many seconds."""
     end = time.monotonic() + seconds
