@@ -62,7 +62,7 @@ static int connect_to(const char *path)
     if (fd < 0 || strlen(path) >= sizeof(sun.sun_path)) {
         errno = fd < 0 ? errno : ENAMETOOLONG;
     } else {
-        strncpy(sun.sun_path, path, sizeof(sun.sun_path) - 1);
+        memcpy(sun.sun_path, path, strlen(path) + 1);
         if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
             return fd;
     }

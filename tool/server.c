@@ -18,41 +18,54 @@ static void print_age(int64_t s)
         printf(" %lld %s", (long long)(s % units[i].s / units[i + 1].s), units[i + 1].unit);
 }
 
-/* Lines of roles, one of the server itself. What the sandbox lacks is said, never passed over. */
+struct status {
+    bool all_up;
+    struct ll_buf roles; /* their lines come before the server's own, and are shown below it */
+};
+
+/* What the sandbox lacks is said, never passed over. */
+static bool note_role(struct status *s, const json_t *o)
+{
+    bool up = json_is_true(json_object_get(o, "up"));
+    char name[64];
+
+    s->all_up = s->all_up && up;
+    snprintf(name, sizeof(name), "%s.%lld", ll_js_text(o, "role"),
+             (long long)ll_js_int(o, "index"));
+    ll_buf_printf(&s->roles, "  %-14s pid %-8lld %s", name, (long long)ll_js_int(o, "pid"),
+                  up ? "up" : "DOWN");
+    if (ll_js_int(o, "restarts") > 0)
+        ll_buf_printf(&s->roles, ", restarted %lld time%s", (long long)ll_js_int(o, "restarts"),
+                      ll_js_int(o, "restarts") == 1 ? "" : "s");
+    if (ll_js_text(o, "missing")[0])
+        ll_buf_printf(&s->roles, ", sandbox lacks: %s", ll_js_text(o, "missing"));
+    ll_buf_putc(&s->roles, '\n');
+    return true;
+}
+
 static bool show_status(void *arg, json_t *o)
 {
-    bool *all_up = arg;
+    struct status *s = arg;
     size_t i;
     json_t *l;
 
-    if (json_object_get(o, "role")) {
-        bool up = json_is_true(json_object_get(o, "up"));
-        char name[64];
-
-        *all_up = *all_up && up;
-        snprintf(name, sizeof(name), "%s.%lld", ll_js_text(o, "role"),
-                 (long long)ll_js_int(o, "index"));
-        printf("  %-14s pid %-8lld %s", name, (long long)ll_js_int(o, "pid"), up ? "up" : "DOWN");
-        if (ll_js_int(o, "restarts") > 0)
-            printf(", restarted %lld times", (long long)ll_js_int(o, "restarts"));
-        if (ll_js_text(o, "missing")[0])
-            printf(", sandbox lacks: %s", ll_js_text(o, "missing"));
-        putchar('\n');
-        return true;
-    }
+    if (json_object_get(o, "role"))
+        return note_role(s, o);
     printf("%s: letterlockd %s, pid %lld, up for ", ll_js_text(o, "hostname"),
            ll_js_text(o, "version"), (long long)ll_js_int(o, "pid"));
     print_age(ll_js_int(o, "uptime"));
     putchar('\n');
     json_array_foreach(json_object_get(o, "listeners"), i, l)
         printf("  listens at %-24s %s\n", ll_js_text(l, "address"), ll_js_text(l, "title"));
+    printf("%.*s", LL_FMT(ll_buf_slice(&s->roles)));
     return true;
 }
 
 int ll_cmd_status(int argc, char **argv)
 {
     struct ll_where where = {0};
-    bool json = false, all_up = true;
+    struct status state = {true, LL_BUF(65536)};
+    bool json = false;
     const struct ll_opt opts[] = {LL_WHERE_OPTS(where), LL_JSON_OPT(json)};
     const struct ll_usage usage = {
         "status [options]",
@@ -62,7 +75,7 @@ int ll_cmd_status(int argc, char **argv)
         LL_COUNT(opts),
         0,
         0};
-    const struct ll_control_run run = {&where, "status", NULL, 0, false, show_status, &all_up};
+    const struct ll_control_run run = {&where, "status", NULL, 0, false, show_status, &state};
     struct ll_control_run r = run;
     struct ll_words words;
     int status;
@@ -71,7 +84,8 @@ int ll_cmd_status(int argc, char **argv)
         return status;
     r.as_json = json;
     status = ll_control_run(&r);
-    return status == 0 && !all_up ? EX_TEMPFAIL : status;
+    ll_buf_release(&state.roles);
+    return status == 0 && !state.all_up ? EX_TEMPFAIL : status;
 }
 
 static int plain(const char *command, const char *text, int argc, char **argv)

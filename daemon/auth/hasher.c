@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -148,9 +149,7 @@ uint64_t ll_hasher_check(struct ll_hasher *h, const char *hash, struct ll_slice 
     if (j) {
         ticket = j->ticket = ++h->last_ticket;
         j->known = hash != NULL;
-        memset(j->hash, 0, sizeof(j->hash));
-        if (hash)
-            strncpy(j->hash, hash, sizeof(j->hash) - 1);
+        snprintf(j->hash, sizeof(j->hash), "%s", hash ? hash : "");
         /* One that is too long stays so, and is refused by ll_hash_check. */
         j->password_n = password.n < sizeof(j->password) ? password.n : sizeof(j->password);
         memcpy(j->password, password.p, j->password_n);

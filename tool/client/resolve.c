@@ -291,7 +291,7 @@ size_t ll_resolver_addresses(struct ll_resolver *r, struct ll_slice host, uint16
     *ret_later = false;
     if (literal(host, port, &ret[0]))
         return 1;
-    if (ll_slice_caseeq(host, LL_LIT("localhost"))) { /* RFC 6761 6.3 */
+    if (ll_slice_caseeq(host, LL_LIT("localhost"))) { /* never asked for, whatever DNS says */
         literal(LL_LIT("127.0.0.1"), port, &ret[0]);
         literal(LL_LIT("::1"), port, &ret[1]);
         return 2;
