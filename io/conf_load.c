@@ -403,7 +403,7 @@ static char *read_file(struct load *l)
         st.st_size <= (off_t)LL_CONF_FILE_MAX) {
         text = malloc((size_t)st.st_size + sizeof(end));
         n = text ? read(fd, text, (size_t)st.st_size) : -1;
-        if (n == st.st_size && !memchr(text, 0, (size_t)n)) {
+        if (n >= 0 && n == st.st_size && !memchr(text, 0, (size_t)n)) {
             memcpy(text + n, end, sizeof(end));
             close(fd);
             return text;
