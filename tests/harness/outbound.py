@@ -46,15 +46,15 @@ class Outbound(Server):
             rest += f" port = {self.port[name]}"
         return f'route "{name}" {{\n' + re.sub(r" (\w+ = )", r"\n    \1", " " + rest) + "\n}\n"
 
-    def secret(self, name, text, folder="secrets"):
-        """Path of a file beside the configuration that every role may read."""
-        path = os.path.join(self.dir, folder)
-        os.makedirs(path, exist_ok=True)
-        os.chmod(path, 0o755)
-        path = os.path.join(path, name)
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        return path
+    def key_file(self, name, source):
+        """Copies a PEM file to lib/keys/NAME, as keeper's own."""
+        folder = os.path.join(self.home, "lib/keys")
+        path = os.path.join(folder, name)
+        with open(source, "rb") as f, open(path, "wb") as out:
+            out.write(f.read())
+        os.chmod(path, 0o600)
+        owner = os.stat(folder)
+        os.chown(path, owner.st_uid, owner.st_gid)
 
     def close(self):
         if self.client:
@@ -139,8 +139,3 @@ class Report:
             fields = {k.lower(): " ".join(v.split()) for k, v in block.items()}
             if "final-recipient" in fields:
                 self.recipients[fields["final-recipient"].partition(";")[2].strip()] = fields
-
-
-def names(entry):
-    """What was said of a recipient in a list of the queue, in one line."""
-    return f"{entry['code']} {entry['status']} {entry['text']} {entry['remote']}"

@@ -35,6 +35,7 @@ class RawServer:
         self.listener = socket.create_server((host, port))
         self.port = self.listener.getsockname()[1]
         self.stopping = False
+        self.sessions = []
         self.thread = threading.Thread(target=self._accept, daemon=True)
         self.thread.start()
 
@@ -52,7 +53,9 @@ class RawServer:
             if isinstance(table, list):
                 table = table[min(self.connections, len(table) - 1)]
             self.connections += 1
-            threading.Thread(target=_Session(self, client, table).run, daemon=True).start()
+            session = _Session(self, client, table)
+            self.sessions.append(session)
+            threading.Thread(target=session.run, daemon=True).start()
 
     def close(self):
         self.stopping = True
@@ -60,6 +63,9 @@ class RawServer:
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.thread.join(5)
+        for session in self.sessions:  # nobody is served behind the test's back
+            with contextlib.suppress(OSError):
+                session.client.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self):
         return self
@@ -72,7 +78,7 @@ class _Session:
     def __init__(self, server, client, table):
         self.server, self.client, self.table = server, client, table
         self.buf = b""
-        self.secure = self.lmtp = False
+        self.secure = self.lmtp = self.mail = False
         self.sender, self.rcpts, self.chunks = b"", [], b""
 
     def run(self):
@@ -153,6 +159,8 @@ class _Session:
             default = self._ehlo()
         elif verb == "DATA":
             default = b"354 go\r\n" if self.rcpts else b"503 5.5.1 no recipients\r\n"
+        elif verb == "RCPT" and not self.mail:
+            default = b"503 5.5.1 no sender\r\n"
         elif verb == "STARTTLS":
             default = b"220 2.0.0 go\r\n"
         elif verb == "QUIT":
@@ -162,6 +170,7 @@ class _Session:
         text = self._answer(verb, default, line)
         if verb == "MAIL":
             self.sender, self.rcpts, self.chunks = self._path(line), [], b""
+            self.mail = text.startswith(b"2")
         elif verb == "RCPT" and text.startswith(b"2"):
             self.rcpts.append(self._path(line))
         elif verb == "RSET":

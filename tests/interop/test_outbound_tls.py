@@ -83,13 +83,10 @@ def alpha(certs, tmp_path_factory):
     routes["login.test"] = routes["login.test"].format(secret=password)
     routes["login-wrong.test"] = routes["login.test"]
     routes["login-none.test"] = routes["login.test"]
-    with open(certs.client, encoding="ascii") as f:
-        client = folder / "client.pem"
-        client.write_text(f.read())
-    extra = (f'certificate "client" {{\n    cert = "{client}"\n    key = "{client}"\n'
-             '    client_only = true\n}\n')
+    extra = ('certificate "client" {\n    cert = "lib/keys/client.pem"\n'
+             '    key = "lib/keys/client.pem"\n    client_only = true\n}\n')
     with Outbound(routes, {"local_data": [f"{NAME}. A 127.0.0.1"], "connection_reuse": "1s"},
-                  extra) as s:
+                  extra, prepare=lambda s: s.key_file("client.pem", certs.client)) as s:
         yield s
 
 
