@@ -270,6 +270,8 @@ int super_reload(struct super *s, struct ll_buf *err)
     }
     for (size_t k = 0; k < s->n_sockets; k++)
         s->sockets[k].fresh = false;
+    if (strcmp(old->log_file, fresh->log_file) != 0)
+        super_reopen_log(s);
     renew_sandboxes(s, old);
     ll_conf_free(old);
     if (super_fit_children(s) != 0)
