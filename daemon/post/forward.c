@@ -137,6 +137,15 @@ static bool goes_on(const struct job *j, const struct target *t)
     return j->results[i].outcome == LL_OUTCOME_DELIVERED;
 }
 
+static bool is_among(const struct ll_rcpt *list, size_t n, struct ll_slice address)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ll_slice_eq(list[i].address, address))
+            return true;
+    return false;
+}
+
+/* Who is named by two aliases gets one letter. */
 static size_t recipients(struct job *j, struct ll_rcpt *out)
 {
     size_t n = 0;
@@ -145,7 +154,7 @@ static size_t recipients(struct job *j, struct ll_rcpt *out)
         const struct target *from = &j->targets[t];
         uint8_t kind;
 
-        if (!goes_on(j, from))
+        if (!goes_on(j, from) || is_among(out, n, from->address))
             continue;
         if (!post_rcpt_kind(from->kind, &kind)) {
             ll_log(LL_LOG_WARNING, "alias-target-unknown", LL_F("alias", from->of->address),

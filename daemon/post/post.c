@@ -194,9 +194,6 @@ static struct job *asker(struct ll_peer *peer, uint64_t id, enum step step, size
 
 bool post_target(struct job *j, struct ll_slice address, const struct ll_job_rcpt *of)
 {
-    for (size_t i = 0; i < j->n_targets; i++)
-        if (ll_slice_eq(j->targets[i].address, address))
-            return true;
     if (!j->targets)
         j->targets = ll_arena_alloc(&j->arena, POST_TARGETS_MAX * sizeof(j->targets[0]));
     address = ll_arena_dup(&j->arena, address);
