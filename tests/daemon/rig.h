@@ -231,7 +231,7 @@ static void rig_fork(enum ll_role role, const struct ll_role_ops *ops)
 
     memset(&rig, 0, sizeof(rig));
     rig.role = role;
-    strcpy(rig.dir, "/tmp/ll-test-role-XXXXXX");
+    snprintf(rig.dir, sizeof(rig.dir), "/tmp/ll-test-role-XXXXXX");
     assert_non_null(mkdtemp(rig.dir));
     assert_int_equal(ll_ipc_pair(fd), 0);
     rig.pid = fork();
