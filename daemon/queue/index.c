@@ -596,6 +596,8 @@ int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s,
     }
     if (over)
         l->alive = 0;
+    if (l->alive == 0)
+        l->body_file = 0; /* it has gone, or the sweep finds it: the number may be another's now */
     if (q->n_letters >= q->cap_letters)
         letters_grow(q);
     l->next = q->letters[hash_u64(l->id) & (q->cap_letters - 1)];

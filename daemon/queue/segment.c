@@ -1,6 +1,7 @@
 /* The files of the spool: who writes to them, when they go. See queue.h. */
 #include "daemon/queue/queue.h"
 
+#include "io/clock.h"
 #include "io/log.h"
 
 #include <dirent.h>
@@ -169,7 +170,9 @@ int segments_open(struct queue *q)
 
     link_init(&q->segments);
     q->next_segment = 1;
-    q->next_body = 1;
+    /* Numbers of bodies go with the clock, so that none comes back while a record of an earlier
+     * letter still names it. */
+    q->next_body = (uint64_t)ll_unix_ms() << 12;
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
         return -1;
     q->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
