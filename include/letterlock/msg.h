@@ -91,8 +91,8 @@ struct ll_msg_facts {
     uint32_t date;
     uint32_t message_id;
     uint32_t subject;
-    uint32_t to; /* To, Cc and Bcc */
-    uint32_t bcc;
+    uint32_t to;  /* To, Cc and Bcc */
+    uint32_t bcc; /* Resent-Bcc too */
     uint32_t return_path;
     uint32_t delivered_to;
     bool eight_bit; /* octets above 127 in the header: it needs SMTPUTF8 */
@@ -163,7 +163,7 @@ struct ll_msg_fixup {
     int64_t unix_s;
     struct ll_slice random; /* for a Message-ID: 16 octets or more */
     struct ll_slice host;   /* own host name, for a Message-ID */
-    bool keep_bcc;          /* false: Bcc is removed (RFC 5322 3.6.3) */
+    bool keep_bcc;          /* false: Bcc and Resent-Bcc are removed (RFC 5322 3.6.3) */
 };
 /* RFC 6409 8: adds Date and Message-ID where they are missing, removes Bcc and Return-Path, refuses
  * a letter without exactly one From with one mailbox (several mailboxes in From are allowed where a

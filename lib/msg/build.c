@@ -242,7 +242,8 @@ static enum ll_msg_error check_from(struct ll_slice header, const struct ll_msg_
 
 static bool dropped(const struct ll_msg_field *f, const struct ll_msg_fixup *fix)
 {
-    if (!fix->keep_bcc && ll_slice_caseeq(f->name, LL_LIT("Bcc")))
+    if (!fix->keep_bcc &&
+        (ll_slice_caseeq(f->name, LL_LIT("Bcc")) || ll_slice_caseeq(f->name, LL_LIT("Resent-Bcc"))))
         return true;
     return ll_slice_caseeq(f->name, LL_LIT("Return-Path"));
 }

@@ -161,6 +161,7 @@ static uint32_t *counter(struct ll_msg_facts *f, struct ll_slice name)
         {LL_LIT("To"), &f->to},
         {LL_LIT("Cc"), &f->to},
         {LL_LIT("Bcc"), &f->bcc},
+        {LL_LIT("Resent-Bcc"), &f->bcc},
         {LL_LIT("Return-Path"), &f->return_path},
         {LL_LIT("Delivered-To"), &f->delivered_to},
     };

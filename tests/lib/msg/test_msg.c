@@ -322,6 +322,10 @@ static const struct {
     {"From:\r\n", LL_MSG_BAD_FROM, NULL},
     {"From: a@x\r\nnonsense\r\n", LL_MSG_BAD_LINE, NULL},
     {"From a@x Tue Nov 24\r\nFrom: a@x\r\n", LL_MSG_BAD_LINE, NULL},
+    {"Date: d\r\nMessage-ID: <i>\r\nResent-Bcc: x\r\nFrom: a@x\r\n", LL_MSG_OK,
+     "Date: d\r\nMessage-ID: <i>\r\nFrom: a@x\r\n"},
+    {"Date: d\r\nMessage-ID: <i>\r\nbCC :\r\n x@x\r\nFrom: a@x\r\nBcc\t: y\r\nBCC:\r\n", LL_MSG_OK,
+     "Date: d\r\nMessage-ID: <i>\r\nFrom: a@x\r\n"},
     {"Date: d\r\nMessage-ID: <i>\r\nBcc: x\r\nFrom: a@x", LL_MSG_OK,
      "Date: d\r\nMessage-ID: <i>\r\nFrom: a@x\r\n"},
 };
