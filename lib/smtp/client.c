@@ -462,6 +462,10 @@ static void auth_reply(struct ll_smtpc *c)
 {
     struct ll_buf line = LL_BUF(LL_SASL_LINE_MAX + 16);
 
+    if (c->reply.code == 334 && c->sasl.sent == UINT32_MAX) { /* it asks on behind our "*" */
+        client_fail_reply(c, LL_SMTPC_AUTH, false);
+        return;
+    }
     if (c->reply.code == 334) {
         out_wipe(c);
         if (!ll_sasl_client_answer(&c->sasl, ll_buf_slice(&c->reply.text), &line)) {
