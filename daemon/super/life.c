@@ -413,6 +413,15 @@ static int on_started(struct child *c, const struct ll_msg *m)
     return 0;
 }
 
+/* Those that strangers talk to. */
+static bool is_exposed(enum ll_role role)
+{
+    return role == LL_ROLE_FRONT_MX || role == LL_ROLE_FRONT_SUB || role == LL_ROLE_RELAY ||
+           role == LL_ROLE_DNS;
+}
+
+/* Who gets a new life of the two. A hijacked front must not end the queue or the keeper by
+ * complaints: where it blames one that no stranger talks to, it is itself that ends. */
 static int on_bad_peer(struct child *c, const struct ll_msg *m)
 {
     struct super *s = c->super;
@@ -426,7 +435,7 @@ static int on_bad_peer(struct child *c, const struct ll_msg *m)
         ll_log(LL_LOG_ERROR, "bad-peer", LL_FS("child", ll_role_name(bad->role)),
                LL_FU("index", bad->index), LL_FS("seen-by", ll_role_name(c->role)),
                LL_F("why", m->bad_peer.why));
-        super_kill(s, bad);
+        super_kill(s, is_exposed(c->role) && !is_exposed(bad->role) ? c : bad);
     }
     return 0;
 }
