@@ -7,6 +7,7 @@ import tempfile
 import time
 
 import pytest
+from harness.dnsserver import DnsServer
 from harness.server import LETTERLOCK, PASSWORD, Server, wait_for
 
 LETTER = "From: Ann <ann@alpha.test>\nTo: Bob <bob@beta.test>\nBcc: secret@x.test\nSubject: t\n\nhi\n"
@@ -288,6 +289,49 @@ def test_send_never_in_clear(alpha):
         thread.join(10)
     assert p.returncode == 69, p
     assert all(line.split()[0] in (b"EHLO", b"HELO", b"QUIT") for line in heard), heard
+
+
+def test_cert_list(alpha):
+    certs = {c["title"]: c for c in alpha.json("cert", "list")}
+    assert set(certs) == {"ecdsa", "rsa"} and certs["rsa"]["key"] == "RSA"
+    assert "mx.alpha.test" in certs["ecdsa"]["names"]
+    p = send(alpha, "--tls", "implicit", "--pin", certs["ecdsa"]["pin"], "ann@alpha.test")
+    assert p.returncode == 0, p
+
+
+def direct(server, *args, to="ann@alpha.test", records=(), broken=()):
+    """To the servers that DNS names; alpha's MX is mx.alpha.test."""
+    with DnsServer([*records, "mx.alpha.test. A 127.0.0.1"], broken=broken) as d:
+        p = tool("send", "--resolver", d.address, "--port", str(server.mx), "--json",
+                 "--from", "x@sender.test", *args, to, input=LETTER)
+    return json.loads(p.stdout)[0] if p.stdout.startswith("[") else p, p.returncode
+
+
+def test_send_direct(alpha):
+    mx = ["alpha.test. MX 20 mx.alpha.test."]
+    result, status = direct(alpha, records=mx)
+    assert (result["outcome"], status) == ("accepted", 0)
+    assert result["tls"] and result["host"].startswith("mx.alpha.test [127.0.0.1]")
+    result, status = direct(alpha, "--tls", "forced", "--ca", ca(alpha), records=mx)
+    assert status == 0 and "verified" in result["tls"] and "not verified" not in result["tls"]
+    result, status = direct(alpha, "--tls", "forced", records=mx)
+    assert status == 0 and "not verified" in result["tls"]
+    # The next host where the first one is dead, has no address, or does not answer in DNS.
+    dead = ["alpha.test. MX 5 dead.test.", "dead.test. A 127.0.0.9", "alpha.test. MX 6 none.test."]
+    assert direct(alpha, records=[*mx, *dead], broken=["none.test."])[1] == 0
+    # Without MX the domain itself; a literal without DNS.
+    assert direct(alpha, records=["alpha.test. A 127.0.0.1"])[1] == 0
+    result, status = direct(alpha, to="ann@[127.0.0.1]")
+    assert result["code"] == 550 and status == 69
+
+
+def test_send_direct_fails(alpha):
+    for records, broken, status in ((["alpha.test. MX 0 ."], (), "5.1.10"),
+                                    (["alpha.test. TXT x"], (), "5.1.2"), ([], (), "5.1.2"),
+                                    ([], ["alpha.test."], "4.4.3")):
+        result, code = direct(alpha, records=records, broken=broken)
+        assert result["status"] == status, (records, result)
+        assert code == (75 if status[0] == "4" else 69)
 
 
 def test_queue_commands(alpha):

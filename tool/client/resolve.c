@@ -13,6 +13,8 @@
 
 struct ll_resolver {
     struct ub_ctx *ctx;
+    struct ll_resolver_from from;
+    bool plain; /* DNSSEC is not validated: the forwarder takes the signatures away */
 };
 
 /* Zones that libunbound answers by itself, and that would hide what a resolver says. */
@@ -42,7 +44,7 @@ static bool forwarder(const char *text, char *ret, size_t room)
     return snprintf(ret, room, "%.*s@%u", LL_FMT(host), port) < (int)room;
 }
 
-static int set_up(struct ub_ctx *ctx, const struct ll_resolver_from *from)
+static int set_up(struct ub_ctx *ctx, const struct ll_resolver_from *from, bool validate)
 {
     const char *text = from->resolver;
     bool system = !text || strcmp(text, "system") == 0;
@@ -62,9 +64,9 @@ static int set_up(struct ub_ctx *ctx, const struct ll_resolver_from *from)
                            text);
         r = ub_ctx_set_fwd(ctx, fwd);
     }
-    if (r == 0 && from->trust_anchor)
+    if (r == 0 && validate && from->trust_anchor)
         r = ub_ctx_add_ta_file(ctx, from->trust_anchor);
-    for (size_t i = 0; r == 0 && !from->trust_anchor && i < LL_COUNT(anchors); i++)
+    for (size_t i = 0; r == 0 && validate && !from->trust_anchor && i < LL_COUNT(anchors); i++)
         if (access(anchors[i], R_OK) == 0) {
             r = ub_ctx_add_ta_file(ctx, anchors[i]);
             break;
@@ -81,8 +83,10 @@ struct ll_resolver *ll_resolver_new(const struct ll_resolver_from *from)
 {
     struct ll_resolver *r = calloc(1, sizeof(*r));
 
-    if (r && (r->ctx = ub_ctx_create()) && set_up(r->ctx, from) == 0)
+    if (r && (r->ctx = ub_ctx_create()) && set_up(r->ctx, from, true) == 0) {
+        r->from = *from;
         return r;
+    }
     if (!r || !r->ctx)
         ll_fail(EX_OSERR, "no memory for DNS");
     ll_resolver_free(r);
@@ -98,21 +102,14 @@ void ll_resolver_free(struct ll_resolver *r)
     free(r);
 }
 
-void ll_resolver_ask(struct ll_resolver *r, struct ll_slice name, enum ll_dns_type type,
+static void ask_once(struct ll_resolver *r, const struct ll_dns_name *n, enum ll_dns_type type,
                      struct ll_arena *arena, struct ll_dns_answer *ret)
 {
     struct ub_result *result = NULL;
-    struct ll_dns_name n;
     struct ll_slice packet;
-    int error;
+    int error = ub_resolve(r->ctx, n->text, (int)type, 1, &result);
 
     *ret = (struct ll_dns_answer){.status = LL_DNS_STATUS_SERVFAIL, .type = (uint16_t)type};
-    if (!ll_dns_name_parse(name, &n)) {
-        ret->status = LL_DNS_STATUS_NXDOMAIN;
-        ret->why = LL_LIT("not a name");
-        return;
-    }
-    error = ub_resolve(r->ctx, n.text, (int)type, 1, &result);
     if (error != 0) {
         ret->why = ll_slice_str(ub_strerror(error));
         return;
@@ -122,7 +119,7 @@ void ll_resolver_ask(struct ll_resolver *r, struct ll_slice name, enum ll_dns_ty
         ret->status = LL_DNS_STATUS_BOGUS;
         ret->why = ll_arena_dup(arena, ll_slice_str(result->why_bogus));
     } else if (!packet.p || result->answer_len <= 0 ||
-               !ll_dns_packet(packet, &n, (uint16_t)type, arena, ret)) {
+               !ll_dns_packet(packet, n, (uint16_t)type, arena, ret)) {
         *ret = (struct ll_dns_answer){.status = LL_DNS_STATUS_SERVFAIL,
                                       .type = (uint16_t)type,
                                       .why = LL_LIT("no usable answer")};
@@ -130,6 +127,45 @@ void ll_resolver_ask(struct ll_resolver *r, struct ll_slice name, enum ll_dns_ty
         ret->secure = result->secure;
     }
     ub_resolve_free(result);
+}
+
+/* Whoever forwards for us gives no signatures, not even of the root: then DNSSEC says nothing about
+ * any name, and bogus answers are only plain ones. An anchor that was named stays in force. */
+static bool give_up_dnssec(struct ll_resolver *r, struct ll_arena *arena)
+{
+    const struct ll_dns_name root = {1, "."};
+    struct ll_dns_answer a;
+    struct ub_ctx *plain;
+
+    if (r->plain || r->from.trust_anchor)
+        return false;
+    ask_once(r, &root, LL_DNS_DNSKEY, arena, &a);
+    plain = a.secure ? NULL : ub_ctx_create();
+    if (!plain)
+        return false;
+    if (set_up(plain, &r->from, false) != 0) {
+        ub_ctx_delete(plain);
+        return false;
+    }
+    ub_ctx_delete(r->ctx);
+    r->ctx = plain;
+    r->plain = true;
+    return true;
+}
+
+void ll_resolver_ask(struct ll_resolver *r, struct ll_slice name, enum ll_dns_type type,
+                     struct ll_arena *arena, struct ll_dns_answer *ret)
+{
+    struct ll_dns_name n;
+
+    if (!ll_dns_name_parse(name, &n)) {
+        *ret = (struct ll_dns_answer){
+            .status = LL_DNS_STATUS_NXDOMAIN, .type = (uint16_t)type, .why = LL_LIT("not a name")};
+        return;
+    }
+    ask_once(r, &n, type, arena, ret);
+    if (ret->status == LL_DNS_STATUS_BOGUS && give_up_dnssec(r, arena))
+        ask_once(r, &n, type, arena, ret);
 }
 
 /* ---- MX ----------------------------------------------------------------------------------------
