@@ -9,6 +9,7 @@
 
 #define LETTERS_FIRST  1024
 #define REPLIES_OCTETS (16u << 20) /* of texts in memory; beyond that they are in receipts only */
+#define ENVELOPE_GUESS 2048        /* octets of most envelopes: read at once */
 #define WAIT_MAX_S     (400 * 86400)
 #define DEST_NAME_MAX  255
 
@@ -615,7 +616,7 @@ int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s,
 bool letter_read(struct queue *q, const struct letter *l, bool body, struct ll_letter *ret)
 {
     struct ll_record_head h;
-    size_t want = body ? l->length : (size_t)LL_RECORD_HEAD;
+    size_t want = body || l->length < ENVELOPE_GUESS ? l->length : ENVELOPE_GUESS;
     int fd = segment_fd(q, l->segment);
     size_t meta;
 
@@ -625,7 +626,7 @@ bool letter_read(struct queue *q, const struct letter *l, bool body, struct ll_l
         ll_record_length(&h) != l->length)
         return false;
     meta = LL_RECORD_HEAD + (size_t)h.meta_length;
-    if (!body && pread(fd, q->record, meta, l->offset) != (ssize_t)meta)
+    if (meta > want && pread(fd, q->record, meta, l->offset) != (ssize_t)meta)
         return false;
     ll_arena_release(&q->arena);
     if (!ll_record_decode(ll_slice(q->record, meta), l->segment->generation, &q->arena, ret))

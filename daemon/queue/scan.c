@@ -19,9 +19,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK       (256u << 10) /* octets read at a time */
-#define SLICE_MS    5            /* how long one turn may scan */
-#define TAIL_OCTETS (64u << 20)  /* of a segment found at start: contents are checked */
+#define CHUNK         (256u << 10) /* octets read at a time */
+#define SLICE_MS      5            /* how long one turn may scan */
+#define RECEIPT_AGAIN 600          /* seconds: letters found at start that are younger than this */
+#define TAIL_OCTETS   (64u << 20)  /* of a segment found at start: contents are checked */
 
 /* The window on the segment that is being read. */
 struct window {
@@ -136,10 +137,10 @@ static void take(struct window *w, const struct ll_letter *l, size_t n)
         letter_move(q, known, w->s, (uint32_t)(w->s->upto - n), (uint32_t)n);
         return;
     }
-    if (!q->past || !past_find(q, l->id)) {
+    /* A queue that died may have taken the last lines with it; older letters have theirs. */
+    if (!q->past || (l->arrived_ms / 1000 > q->now_s - RECEIPT_AGAIN && !past_find(q, l->id)))
         receipt_accepted(q, l);
-        q->accepted++;
-    }
+    q->accepted += !q->past;
     if (l->body_file)
         given_taken(q, l->body_file);
     if (letter_add(q, l, w->s, (uint32_t)(w->s->upto - n), (uint32_t)n) != 0) {
