@@ -141,6 +141,7 @@ static int open_listener(struct super *s, const struct ll_conf *conf,
                          const struct ll_conf_listener *l, struct ll_buf *err)
 {
     unsigned workers = ll_role_workers(conf, role_of(l));
+    int error;
 
     for (size_t i = 0; l->address[i]; i++)
         for (unsigned w = 0; w < workers; w++) {
@@ -152,9 +153,10 @@ static int open_listener(struct super *s, const struct ll_conf *conf,
                        LL_FS("address", l->address[i]));
                 break;
             }
+            error = errno;
             ll_buf_printf(err, "listener \"%s\" cannot open %s: %s%s\n", l->title, l->address[i],
-                          strerror(errno), advice(errno));
-            return -1;
+                          strerror(error), advice(error));
+            return error == EADDRINUSE ? SUPER_BUSY : -1;
         }
     return 0;
 }
@@ -164,12 +166,14 @@ int super_listen(struct super *s, const struct ll_conf *conf, struct ll_buf *err
     for (size_t i = 0; i < s->n_sockets; i++)
         s->sockets[i].fresh = false;
     for (size_t i = 0; i < conf->n_listener; i++) {
-        if (open_listener(s, conf, &conf->listener[i], err) == 0)
+        int r = open_listener(s, conf, &conf->listener[i], err);
+
+        if (r == 0)
             continue;
         for (size_t k = s->n_sockets; k > 0; k--)
             if (s->sockets[k - 1].fresh)
                 drop(s, k - 1);
-        return -1;
+        return r;
     }
     return 0;
 }
@@ -202,7 +206,7 @@ int super_listen_control(struct super *s, struct ll_buf *err)
         ll_buf_printf(err, "%s answers: letterlockd runs already; `letterlock stop` ends it\n",
                       sun.sun_path);
         close(fd);
-        return -1;
+        return SUPER_BUSY;
     }
     unlink(sun.sun_path);
     if (fd < 0 || bind(fd, (struct sockaddr *)&sun, sizeof(sun)) != 0 ||

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEFAULT_CONF "/etc/letterlock/letterlock.conf"
@@ -127,6 +128,29 @@ static void raise_limits(void)
     setrlimit(RLIMIT_CORE, &r);
 }
 
+/* A server that was killed a moment ago may still be dying: what is busy is tried for a while. */
+static int open_sockets(struct super *s, struct ll_buf *err)
+{
+    const struct timespec pause = {0, 100000000};
+    int r = SUPER_BUSY;
+
+    for (int i = 0; r == SUPER_BUSY && i < 20; i++) {
+        if (i)
+            nanosleep(&pause, NULL);
+        ll_buf_clear(err);
+        r = super_listen_control(s, err);
+    }
+    if (r != 0)
+        return r;
+    r = super_listen(s, s->conf, err);
+    for (int i = 0; r == SUPER_BUSY && i < 20; i++) {
+        nanosleep(&pause, NULL);
+        ll_buf_clear(err);
+        r = super_listen(s, s->conf, err);
+    }
+    return r;
+}
+
 /* Everything up to the loop. Returns a sysexits status. */
 static int start(struct super *s, struct ll_buf *err)
 {
@@ -139,7 +163,7 @@ static int start(struct super *s, struct ll_buf *err)
     umask(027);
     if (super_folders(s, err) != 0 || super_open_log(s, err) != 0)
         return EX_CANTCREAT;
-    if (super_listen_control(s, err) != 0 || super_listen(s, s->conf, err) != 0)
+    if (open_sockets(s, err) != 0)
         return EX_UNAVAILABLE;
     if (super_leave_root(s, err) != 0)
         return EX_NOPERM;

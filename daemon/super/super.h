@@ -108,10 +108,12 @@ pid_t stem_start(const struct super *, enum ll_role, unsigned index, int channel
 void stem_kill(const struct super *, enum ll_role, pid_t);
 
 /* ---- listen.c ---- */
-/* Opens what `conf` wants and is not open; `fresh` marks the new ones. -1 with a sentence in *err:
- * nothing stays open of what this call opened. */
+/* Result: something else has the address now. */
+#define SUPER_BUSY (-2)
+/* Opens what `conf` wants and is not open; `fresh` marks the new ones. -1 or BUSY with a sentence
+ * in *err: nothing stays open of what this call opened. */
 int super_listen(struct super *, const struct ll_conf *conf, struct ll_buf *err);
-/* The control socket. -1 with a sentence in *err. */
+/* The control socket. -1 or BUSY with a sentence in *err. */
 int super_listen_control(struct super *, struct ll_buf *err);
 /* Closes the sockets that `conf` does not want. */
 void super_listen_prune(struct super *, const struct ll_conf *conf);
