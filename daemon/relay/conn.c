@@ -681,7 +681,7 @@ bool conn_open(struct job *j, const struct address *a, uint16_t port, bool in_cl
     c->in_clear = in_clear;
     c->opened_ms = ll_now_ms();
     c->deadline = c->opened_ms + RELAY_CONNECT_MS;
-    c->destination = ll_slice_dup(j->job.destination);
+    c->destination = ll_slice_dup(pool_key(j));
     name_remote(c, &j->host[j->host_at].name);
     c->fd = connect_to(a, port);
     if (c->fd < 0)

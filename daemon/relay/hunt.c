@@ -387,7 +387,7 @@ void hunt_begin(struct job *j)
                  LL_FMT(j->job.destination), LL_FMT(why));
         return;
     }
-    c = j->fresh ? NULL : pool_find(j->relay, p, j->job.destination);
+    c = j->fresh ? NULL : pool_find(j->relay, j);
     if (c) {
         conn_give(c, j);
         return;

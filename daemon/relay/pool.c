@@ -47,12 +47,18 @@ void pool_take_out(struct conn *c)
     c->pooled = false;
 }
 
-struct conn *pool_find(struct relay *r, const struct plan *plan, struct ll_slice destination)
+struct ll_slice pool_key(const struct job *j)
 {
+    return j->plan->via == VIA_MX ? j->job.destination : LL_LIT("");
+}
+
+struct conn *pool_find(struct relay *r, const struct job *j)
+{
+    struct ll_slice destination = pool_key(j);
     uint64_t now = ll_now_ms();
 
     for (struct conn *c = *bucket(r, destination); c; c = c->idle_next) {
-        if (c->plan != plan || now - c->opened_ms > RELAY_CONN_AGE_MS ||
+        if (c->plan != j->plan || now - c->opened_ms > RELAY_CONN_AGE_MS ||
             !ll_slice_caseeq(ll_slice_str(c->destination), destination))
             continue;
         pool_take_out(c);

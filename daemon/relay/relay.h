@@ -237,8 +237,10 @@ struct conn {
 
 void pool_put(struct conn *);
 void pool_take_out(struct conn *);
-/* A connection for this plan and destination, taken out; or NULL. */
-struct conn *pool_find(struct relay *, const struct plan *, struct ll_slice destination);
+/* A connection that this job may use, taken out; or NULL. */
+struct conn *pool_find(struct relay *, const struct job *);
+/* What connections are shared by: the destination, or nothing where a route has one server. */
+struct ll_slice pool_key(const struct job *);
 void pool_close_all(struct relay *);
 void session_keep(struct conn *);
 const struct ll_tls_session *session_for(struct relay *, const struct conn *);

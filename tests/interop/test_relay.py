@@ -378,3 +378,11 @@ def test_probe(ehlo):
 def test_probe_of_a_server_out_of_reach():
     with Relay({"smtp_port": ports.pick()}) as r:
         assert r.send(["a@beta.test"], options=["-p"])[0]["code"] == 0
+
+
+def test_one_smarthost_is_one_pool():
+    with RawServer() as s, Relay(routes='route "*" { via = "smarthost" host = "127.0.0.1" '
+                                 f'port = {s.port} }}') as r:
+        assert [x["outcome"] for x in r.send(["a@one.test"], options=["-n", "2"])] == \
+            ["delivered"] * 2
+        assert s.connections == 1
