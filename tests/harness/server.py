@@ -198,9 +198,19 @@ class Server:
 
     @staticmethod
     def _kill(pids):
+        """SIGKILL to all, and until all have ended: a killed process closes its sockets last."""
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: all(Server._ended(pid) for pid in pids), 10, 0.01, "killed processes")
+
+    @staticmethod
+    def _ended(pid):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+                return f.read().rpartition(")")[2].split()[0] in "ZX"
+        except OSError:
+            return True
 
     def pids(self):
         """letterlockd's pid and those of all its children."""
