@@ -37,6 +37,7 @@ struct ll_ipc {
     void *arg;
     const char *why;        /* not NULL: the channel is broken, `gone` is due or was called */
     bool told;              /* `gone` was called */
+    bool paused;            /* nothing is read for now */
     struct kept_list out;   /* frames that the peer did not take yet */
     size_t queued;          /* octets in `out` */
     struct kept_list later; /* frames that came during ll_ipc_call */
@@ -70,6 +71,19 @@ void ll_ipc_break(struct ll_ipc *c, const char *why)
     c->why = why;
     event_del(c->writable);
     event_active(c->readable, EV_READ, 0);
+}
+
+void ll_ipc_pause(struct ll_ipc *c, bool on)
+{
+    if (c->why || c->paused == on)
+        return;
+    c->paused = on;
+    if (on)
+        event_del(c->readable);
+    else if (event_add(c->readable, NULL) != 0)
+        ll_ipc_break(c, "no memory");
+    else
+        event_active(c->readable, EV_READ, 0); /* frames of `later` wake nobody */
 }
 
 /* Takes a frame apart. The descriptor becomes the frame's. */
@@ -158,10 +172,10 @@ static bool hand_out(struct ll_ipc *c, uint8_t *bytes, size_t n, int fd)
     c->freed = NULL;
     if (r != 0)
         ll_ipc_break(c, "the peer sent what it may not");
-    return !c->why;
+    return !c->why && !c->paused;
 }
 
-/* Returns at once when hand_out said false: the owner may have freed the channel. */
+/* Returns at once when hand_out said false: the owner may have freed or paused the channel. */
 static void read_frames(struct ll_ipc *c)
 {
     for (int i = 0; i < IPC_BATCH; i++) {
@@ -202,7 +216,8 @@ static void on_readable(evutil_socket_t s, short what, void *arg)
     struct ll_ipc *c = arg;
 
     if (!c->why) {
-        read_frames(c);
+        if (!c->paused)
+            read_frames(c);
         return;
     }
     if (c->told)

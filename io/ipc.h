@@ -40,6 +40,10 @@ void ll_ipc_free(struct ll_ipc *);
  * the loop with `why` (a static sentence). */
 void ll_ipc_break(struct ll_ipc *, const char *why);
 
+/* Reads nothing more from the peer until it is switched off again: for those who pass on what they
+ * get to somebody slower. The peer's own queue grows then, and ll_ipc_queued tells it. */
+void ll_ipc_pause(struct ll_ipc *, bool on);
+
 /* Sends or queues one frame. fd (or -1) stays the caller's: a copy travels. Returns 0; -1 when the
  * frame is too long, the queue is full or the channel is closed (nothing was sent). */
 int ll_ipc_send(struct ll_ipc *, uint16_t type, uint64_t id, struct ll_slice body, int fd);

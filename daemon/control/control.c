@@ -8,6 +8,7 @@
  */
 #include "daemon/proc.h"
 #include "daemon/roles.h"
+#include "io/clock.h"
 #include "io/ipc.h"
 #include "io/log.h"
 
@@ -22,6 +23,13 @@
 #define CLIENTS_MAX  64 /* letterlock(1) at a time */
 #define REQUESTS_MAX 16 /* of one client, unanswered */
 #define COMMAND_MAX  64 /* octets */
+
+/* A client that reads more slowly than its answer comes: the role that answers is not listened to
+ * until it has caught up, and so waits with the rest. One that stands still is dropped. */
+#define SLOW_AT  (1u << 20)   /* octets that wait for a client */
+#define QUICK_AT (256u << 10) /* octets at which it has caught up */
+#define STILL_MS 30000        /* without taking anything */
+#define LOOK_MS  50           /* how often slow clients are looked at */
 
 /* Which role answers what: the only list. */
 static const struct {
@@ -44,6 +52,9 @@ struct client {
     struct control *control; /* NULL: free */
     struct ll_ipc *ipc;
     bool refused;
+    bool slow;
+    size_t waiting; /* slow: octets at the last progress, and when that was */
+    uint64_t progress;
     uid_t uid;
     struct request request[REQUESTS_MAX];
 };
@@ -54,6 +65,7 @@ struct control {
     bool has_super;
     uid_t overflow; /* what unmapped users read as; (uid_t)-1: root is mapped, none is let in */
     struct event *listener;
+    struct event *look; /* at slow clients; pending while there are any */
     int fd;
     struct client client[CLIENTS_MAX];
 };
@@ -80,6 +92,66 @@ static struct request *find_request(struct control *ctl, uint64_t ours, struct c
     return NULL;
 }
 
+/* ---- slow clients ---------------------------------------------------------------------------- */
+
+static const struct timeval look_soon = {0, LOOK_MS * 1000};
+
+static void resume(struct control *ctl)
+{
+    for (size_t i = 0; i < LL_COUNT(commands); i++) {
+        struct ll_peer *peer = ll_proc_peer(ctl->proc, commands[i].role, 0);
+
+        if (peer && peer->role != LL_ROLE_SUPER)
+            ll_ipc_pause(peer->ipc, false);
+    }
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+    struct control *ctl = arg;
+    uint64_t now = ll_now_ms();
+    bool slow = false;
+
+    for (struct client *c = ctl->client; c < ctl->client + CLIENTS_MAX; c++) {
+        size_t waiting = c->control && c->slow ? ll_ipc_queued(c->ipc) : 0;
+
+        if (waiting <= QUICK_AT) {
+            c->slow = false;
+            continue;
+        }
+        if (waiting < c->waiting) {
+            c->waiting = waiting;
+            c->progress = now;
+        } else if (now - c->progress > STILL_MS) {
+            ll_ipc_break(c->ipc, "it does not read its answer");
+            c->slow = false;
+            continue;
+        }
+        slow = true;
+    }
+    if (slow)
+        event_add(ctl->look, &look_soon);
+    else
+        resume(ctl);
+}
+
+static void hold_back(struct client *c, struct ll_peer *peer)
+{
+    size_t waiting = ll_ipc_queued(c->ipc);
+
+    if (waiting <= SLOW_AT || peer->role == LL_ROLE_SUPER)
+        return;
+    if (!c->slow) {
+        c->slow = true;
+        c->waiting = waiting;
+        c->progress = ll_now_ms();
+    }
+    ll_ipc_pause(peer->ipc, true);
+    event_add(c->control->look, &look_soon);
+}
+
+/* ---- answers, passed on ---------------------------------------------------------------------- */
+
 /* A line or an end from a role. A client that went away meanwhile is no fault of the role. */
 static int on_answer(struct ll_peer *peer, const struct ll_msg *m)
 {
@@ -96,6 +168,8 @@ static int on_answer(struct ll_peer *peer, const struct ll_msg *m)
         r->ours = 0;
     if (ll_msg_send(client->ipc, &out) < 0)
         ll_ipc_break(client->ipc, "it does not read its answer");
+    else
+        hold_back(client, peer);
     return 0;
 }
 
@@ -220,8 +294,9 @@ static int start(struct ll_proc *proc)
     ctl->fd = -1;
     ctl->has_super = ll_role_uid(proc->conf, LL_ROLE_SUPER, &ctl->super, &gid) == 0;
     ctl->overflow = overflow_uid();
+    ctl->look = evtimer_new(proc->base, on_look, ctl);
     proc->state = ctl;
-    return 0;
+    return ctl->look ? 0 : -1;
 }
 
 static void listener(struct ll_proc *proc, int fd, struct ll_slice title, struct ll_slice address)

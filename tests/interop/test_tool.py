@@ -1,6 +1,7 @@
 """letterlock(1) with a running server, and without one."""
 import json
 import os
+import socket
 import stat
 import subprocess
 import tempfile
@@ -265,7 +266,6 @@ def test_send_exit_statuses(alpha):
 
 def test_send_never_in_clear(alpha):
     """Under forced nothing but EHLO and QUIT is said to a server without STARTTLS."""
-    import socket
     import threading
     heard = []
     with socket.socket() as listener:
@@ -366,3 +366,55 @@ def test_reload_says_what_is_wrong(alpha):
         with open(alpha.conf, "w", encoding="utf-8") as f:
             f.write(good)
     alpha.tool("reload")
+
+
+# ---- the control socket ---------------------------------------------------------------------------
+
+def control(server):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(5)
+    s.connect(os.path.join(server.home, "run", "control.sock"))
+    return s
+
+
+def test_control_drops_bad_clients(alpha):
+    """Whatever a client sends, only its own connection ends."""
+    for garbage in (b"x", b"\0" * 16, b"\xff" * 64, os.urandom(4096)):
+        with control(alpha) as s:
+            s.send(garbage)
+            assert s.recv(4096) == b""
+    assert alpha.json("status")
+
+
+def test_control_many_clients(alpha):
+    """More than it serves at a time: the rest is turned away, and its places are free again."""
+    clients = [control(alpha) for _ in range(60)]
+    assert alpha.json("status")
+    clients += [control(alpha) for _ in range(20)]
+    wait_for(lambda: any(closed(c) for c in clients[60:]), what="the end of one too many")
+    for c in clients:
+        c.close()
+    wait_for(lambda: alpha.tool("status", check=False).returncode == 0, what="an answer")
+
+
+def closed(s):
+    s.setblocking(False)
+    try:
+        return s.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_control_slow_client(alpha):
+    """One that asks and does not read holds nobody up for long, and gets all of it later."""
+    letter = "From: <ann@alpha.test>\nSubject: " + "s" * 60 + "\n\nx\n"
+    to = [f"r{i}-{'x' * 40}@beta.test" for i in range(900)]
+    for _ in range(12):
+        assert send(alpha, "--tls", "implicit", "--insecure", *to, letter=letter).returncode == 0
+    p = subprocess.Popen([LETTERLOCK, "queue", "list", "--json", "-c", alpha.conf],
+                         stdout=subprocess.PIPE)
+    time.sleep(0.5)
+    assert alpha.json("status")
+    listed = json.loads(p.communicate(timeout=30)[0])
+    assert sum(len(q["rcpts"]) for q in listed) >= 12 * 900
+    assert "letters: " in alpha.tool("queue", "drop", "all")
