@@ -318,19 +318,36 @@ static void take_step(struct ll_directory *d, const struct ll_mailbox *name, str
         ret->kind = d->aliases_bad && !d->aliases ? LL_ADDR_LATER : LL_ADDR_UNKNOWN;
 }
 
+/* postmaster or abuse of the host itself, where that is no domain of ours: of nobody's domain, but
+ * always deliverable (RFC 5321 4.5.1). */
+static bool is_host_role(const struct ll_directory *d, const struct ll_mailbox *name)
+{
+    struct ll_slice domain = ll_mailbox_domain(name);
+
+    return is_role(ll_mailbox_local(name)) && !ll_conf_domain(d->conf, domain) &&
+           ll_slice_caseeq(domain, ll_slice_str(d->conf->hostname));
+}
+
 /* The name that an address is looked up by. */
 static bool name_of(const struct ll_directory *d, struct ll_slice address, struct ll_mailbox *ret)
 {
     struct ll_buf full = LL_BUF(LL_MAILBOX_MAX);
+    struct ll_slice local = LL_LIT("postmaster");
+    struct ll_mailbox name;
     bool ok = false;
 
-    if (ll_account_name(address, ret))
-        return true;
-    if (!ll_slice_caseeq(address, LL_LIT("postmaster")))
+    if (ll_account_name(address, &name)) {
+        if (!is_host_role(d, &name)) {
+            *ret = name;
+            return true;
+        }
+        local = ll_mailbox_local(&name);
+    } else if (!ll_slice_caseeq(address, local)) {
         return false;
+    }
     for (size_t i = 0; !ok && i < d->conf->n_domain; i++)
         if (!d->conf->domain[i].relay) {
-            ll_buf_printf(&full, "postmaster@%s", d->conf->domain[i].title);
+            ll_buf_printf(&full, "%.*s@%s", LL_FMT(local), d->conf->domain[i].title);
             ok = ll_account_name(ll_buf_slice(&full), ret);
         }
     ll_buf_release(&full);

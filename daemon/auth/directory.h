@@ -40,7 +40,8 @@ void ll_directory_free(struct ll_directory *);
 void ll_directory_conf(struct ll_directory *, const struct ll_conf *);
 
 /* What the address is. *ret_mailbox: canonical local@domain of a MAILBOX, else null. A bare
- * "postmaster" counts as that of the first domain of ours. */
+ * "postmaster", and postmaster and abuse at our host name, count as those of the first domain of
+ * ours. */
 enum ll_addr_kind ll_directory_find(struct ll_directory *, struct ll_slice address,
                                     struct ll_mailbox *ret_mailbox);
 /* All final addresses behind an alias, each str16, appended; out untouched unless OK. */
