@@ -514,8 +514,10 @@ static bool may_hold(const struct queue *q, const struct segment *s, const struc
         return false;
     if (s->writer == LL_ROLE_FRONT_SUB)
         return l->login.n > 0 || trusts;
-    if (r->kind != LL_RCPT_REMOTE)
-        return true; /* carried by local and post, which know our domains */
+    if (r->kind == LL_RCPT_MAILBOX)
+        return true;              /* carried by local, which knows our mailboxes alone */
+    if (r->kind == LL_RCPT_ALIAS) /* post would send on what turns out to be no alias of ours */
+        return trusts || d || ll_slice_caseeq(domain_of(r->address), ll_slice_str(c->hostname));
     return trusts || (d && d->relay);
 }
 
