@@ -168,6 +168,7 @@ static int start(struct super *s, struct ll_buf *err)
     if (super_leave_root(s, err) != 0)
         return EX_NOPERM;
     prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* as an ordinary user too */
     if (chdir("/") != 0 || super_share_conf(s) != 0 || watch(s) != 0 ||
         super_fit_children(s) != 0) {
         ll_buf_printf(err, "the roles cannot be started: %s\n", strerror(errno));
