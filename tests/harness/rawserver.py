@@ -1,6 +1,7 @@
 """A next hop that does just what a test wants: SMTP by a table, and every octet recorded."""
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -98,7 +99,19 @@ class _Session:
             self.client.close()
 
     def _handshake(self):
-        self.client = self.server.tls.wrap_socket(self.client, server_side=True)
+        raw = self.client.dup()
+        raw.settimeout(1)
+        self.client = self.server.tls.wrap_socket(self.client, server_side=True,
+                                                  do_handshake_on_connect=False)
+        try:
+            self.client.do_handshake()
+        except ssl.SSLError:  # closing with octets unread would be RST, and swallow the alert
+            raw.shutdown(socket.SHUT_WR)
+            while raw.recv(65536):
+                pass
+            raise
+        finally:
+            raw.close()
         self.secure = True
         self.server.facts.append({"version": self.client.version(),
                                   "reused": self.client.session_reused,
@@ -180,6 +193,7 @@ class _Session:
             self._taken(self._until(b"\r\n.\r\n")[2:] + b"\r\n")
         elif verb == "STARTTLS" and text.startswith(b"220"):
             if self.server.handshake is not None:
+                self.client.recv(65536)  # ClientHello
                 self.client.sendall(self.server.handshake)
                 return False
             self._handshake()
