@@ -79,3 +79,17 @@ def test_forced_tls_that_cannot_be_had_is_returned_with_a_reason(hop):
         words = b" ".join(report.split())
         assert b"does not offer STARTTLS" in words and b"no letter was sent in clear" in words
         assert not hop.letters and b"MAIL" not in hop.octets
+
+
+def test_the_queue_dies_while_a_server_thinks():
+    """relay finishes what it began, without anybody to tell; the new queue sends a second copy."""
+    with RawServer([{".": 2}, {}]) as hop, alpha(hop) as a:
+        a.submit("bob@beta.test", "once\r\n")
+        arrives(hop, b"once")
+        relay = a.role_pids("relay")
+        kill(a, "queue")
+        wait_for(lambda: len(hop.letters) == 2, 15, what="the second copy")
+        wait_for(lambda: not a.json("queue", "list"), 10, what="an empty queue")
+        assert a.role_pids("relay") == relay
+        a.submit("bob@beta.test", "more\r\n")
+        arrives(hop, b"more")
