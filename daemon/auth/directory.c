@@ -26,6 +26,7 @@ struct ll_directory {
     struct ll_aliases *aliases; /* NULL: none, or never read well */
     struct stat aliases_seen;   /* of the file that `aliases` was read from */
     bool aliases_bad;           /* what is there now could not be read */
+    uint64_t looked;            /* at the files: not twice in a millisecond */
     uint64_t epoch;
     uint64_t logged_accounts, logged_aliases; /* when, to keep the log short */
     struct slot *slot;
@@ -145,8 +146,11 @@ static void refresh_aliases(struct ll_directory *d)
 
 static void refresh(struct ll_directory *d)
 {
-    uint64_t generation;
+    uint64_t generation, now = ll_now_ms();
 
+    if (d->looked == now)
+        return;
+    d->looked = now;
     refresh_aliases(d);
     if (d->accounts && ll_accounts_replaced(d->accounts))
         lose_accounts(d);
@@ -164,6 +168,7 @@ void ll_directory_conf(struct ll_directory *d, const struct ll_conf *conf)
 {
     d->conf = conf;
     d->epoch++;
+    d->looked = 0;
     lose_accounts(d);
     ll_aliases_free(d->aliases);
     d->aliases = NULL;

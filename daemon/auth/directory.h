@@ -13,9 +13,10 @@
  *   7. "@domain" among the aliases                    ALIAS
  *   8.                                                UNKNOWN
  *
- * Changes of the files are seen at the next question. A file that cannot be read now gives LATER
- * wherever it might have known better; never UNKNOWN. A bad file of aliases leaves the last good
- * one in force. Faults are logged, at most every LL_DIRECTORY_LOG_S seconds each.
+ * Changes of the files are seen at the next question (a millisecond later at most). A file that
+ * cannot be read now gives LATER wherever it might have known better; never UNKNOWN. A bad file of
+ * aliases leaves the last good one in force. Faults are logged, at most every LL_DIRECTORY_LOG_S
+ * seconds each.
  */
 #ifndef LL_DAEMON_AUTH_DIRECTORY_H
 #define LL_DAEMON_AUTH_DIRECTORY_H
