@@ -96,6 +96,7 @@ struct ll_writer {
     size_t n_files;
     uint64_t life;
     enum ll_space space;
+    bool full; /* the last segment was given up for want of space, and no other came yet */
     size_t pending;
     size_t waiting; /* octets gathered or in flight */
 };
@@ -225,6 +226,7 @@ static int on_segment(struct ll_writer *w, const struct ll_msg *m)
     struct segment *s;
 
     w->segment_asked = false;
+    w->full = false;
     s = w->spare ? NULL : calloc(1, sizeof(*s));
     if (!s) {
         close(m->fd);
@@ -363,6 +365,7 @@ static void settle(struct ll_writer *w, struct batch *b)
     b->n_files = 0;
     if (s && b->error != 0 && !s->given_up) {
         s->given_up = true;
+        w->full = stored == LL_STORED_FULL;
         ll_log(LL_LOG_ERROR, "journal-write-failed", LL_FU("segment", s->number),
                LL_FS("why", strerror(b->error)), LL_FU("letters", b->n_items));
     }
@@ -546,7 +549,7 @@ void ll_writer_append(struct ll_writer *w, const struct ll_letter *letter,
     b = batch_for_next(w);
     if (!b) {
         ll_body_file_drop(file);
-        refuse(w, w->space == LL_SPACE_FULL ? ENOSPC : EIO, done, arg);
+        refuse(w, w->full || w->space == LL_SPACE_FULL ? ENOSPC : EIO, done, arg);
         return;
     }
     l.id = (uint64_t)b->segment->number << 32 | b->segment->at;
@@ -602,7 +605,7 @@ size_t ll_writer_pending(const struct ll_writer *w)
 
 enum ll_stored ll_writer_ready(const struct ll_writer *w, uint64_t size)
 {
-    if (w->space == LL_SPACE_FULL)
+    if (w->full || w->space == LL_SPACE_FULL)
         return LL_STORED_FULL;
     if (!w->queue || w->space == LL_SPACE_BROKEN || !w->now || w->now->given_up)
         return LL_STORED_BROKEN;
@@ -635,7 +638,7 @@ void ll_writer_queue_up(struct ll_writer *w, struct ll_peer *queue)
     w->files_asked = false;
     w->space = LL_SPACE_OK;
     STAILQ_FOREACH(s, &w->segments, next)
-        tell_appended(w, s, LL_SEGMENT_HEAD);
+    tell_appended(w, s, LL_SEGMENT_HEAD);
     while ((b = STAILQ_FIRST(&w->untold)) != NULL) {
         STAILQ_REMOVE_HEAD(&w->untold, in_order);
         settle(w, b);

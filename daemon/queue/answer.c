@@ -44,6 +44,7 @@ struct answer {
     struct filter filter;
     size_t bucket;    /* of the walk */
     uint64_t count;   /* letters that were changed */
+    uint64_t round;   /* of the outcome log, behind which that is durable */
     char (*days)[16]; /* of a trace: files, oldest first */
     size_t n_days, day;
     int fd;
@@ -424,19 +425,33 @@ static void visit_drop(struct queue *q, struct answer *a, struct letter *l,
     letter_settle(q, l);
 }
 
-static void end_count(struct answer *a)
+/* What was changed is said when it is durable. True when the question is done. */
+static bool end_count(struct queue *q, struct answer *a)
 {
     char line[64];
 
+    if (q->log.broken) {
+        say_end(a->peer, a->ask, EX_TEMPFAIL, "the outcome log cannot be written");
+        return true;
+    }
+    if (a->count > 0 && a->round == 0) {
+        a->round = q->log.rounds + (q->log.busy ? 2 : 1);
+        outlog_kick(q);
+    }
+    if (q->log.rounds < a->round)
+        return false;
     snprintf(line, sizeof(line), "{\"letters\":%llu}", (unsigned long long)a->count);
     say(a, ll_slice_str(line));
     say_end(a->peer, a->ask, EX_OK, "");
+    return true;
 }
 
 static bool step_change(struct queue *q, struct answer *a, uint64_t deadline,
                         void (*visit)(struct queue *, struct answer *, struct letter *,
                                       const struct ll_letter *))
 {
+    if (a->round > 0)
+        return end_count(q, a);
     if (a->filter.has_id) {
         struct letter *l = the_letter(q, a);
         struct ll_letter from;
@@ -452,8 +467,7 @@ static bool step_change(struct queue *q, struct answer *a, uint64_t deadline,
     } else if (!walk(q, a, deadline, visit)) {
         return false;
     }
-    end_count(a);
-    return true;
+    return end_count(q, a);
 }
 
 static bool step_retry(struct queue *q, struct answer *a, uint64_t deadline)

@@ -11,16 +11,20 @@
 
 #define COPY_SHARE 4           /* emptied when less than this part of it is alive */
 #define COPY_EVERY 10          /* seconds between two segments */
+#define COPY_AFTER 600         /* seconds: what is alive then waits for long */
+#define COPY_SPACE 4           /* at so many times the least free space there is no waiting */
 #define COPY_MAX   (16u << 20) /* octets copied in one turn */
 
 static struct segment *worth_emptying(struct queue *q)
 {
+    bool now = q->free_octets < COPY_SPACE * q->low_octets;
+
     for (struct link *l = q->segments.next; l != &q->segments; l = l->next) {
         struct segment *s = LINK_OF(struct segment, link, l);
 
-        if (s->closed && s != q->copy && s->letters > 0 && link_empty(&s->scan) &&
-            s->octets < s->size / COPY_SHARE && s->octets <= COPY_MAX &&
-            s->size > q->segment_limit / COPY_SHARE)
+        if (s->closed && (now || s->closed_s + COPY_AFTER < q->now_s) && s != q->copy &&
+            s->letters > 0 && link_empty(&s->scan) && s->octets < s->size / COPY_SHARE &&
+            s->octets <= COPY_MAX && s->size > q->segment_limit / COPY_SHARE)
             return s;
     }
     return NULL;
@@ -95,7 +99,8 @@ void copy_tick(struct queue *q)
     uint64_t before;
     size_t n;
 
-    if (q->scanning || q->log.broken || q->now_s < q->copied_s + COPY_EVERY ||
+    if (q->scanning || q->log.broken ||
+        (q->free_octets >= COPY_SPACE * q->low_octets && q->now_s < q->copied_s + COPY_EVERY) ||
         (s = worth_emptying(q)) == NULL)
         return;
     q->copied_s = q->now_s;

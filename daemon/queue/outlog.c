@@ -346,6 +346,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     if (o->error != 0) {
         broke(q);
     } else {
+        o->rounds++;
         o->size += o->flight.n;
         if (o->checkpoint_last && o->gather.n == 0) {
             o->checkpoint_last = false;

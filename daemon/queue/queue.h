@@ -166,6 +166,7 @@ struct segment {
     bool final; /* nobody writes to it any more: once scanned to `until`, it is closed */
     bool closed;
     bool tail;        /* found at start: the last octets may be torn, check contents too */
+    int64_t closed_s; /* since when */
     struct link scan; /* among those to be scanned */
 };
 
@@ -216,10 +217,11 @@ struct outlog {
     size_t n_removals, cap_removals, n_removals_flight, cap_removals_flight;
     int receipts_fd;
     uint32_t receipts_day;
-    bool broken; /* a write or flush failed: nothing is handed out until a new log is whole */
-    bool busy;   /* the thread is at work */
-    bool loaded; /* under the lock: there is work */
-    int error;   /* of the thread's last round */
+    bool broken;     /* a write or flush failed: nothing is handed out until a new log is whole */
+    bool busy;       /* the thread is at work */
+    bool loaded;     /* under the lock: there is work */
+    int error;       /* of the thread's last round */
+    uint64_t rounds; /* of the thread that ended well */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t work;
@@ -275,8 +277,9 @@ struct queue {
     struct given_file *given;
     struct segment *copy; /* the queue's own, open for copies */
     enum ll_space space;
-    uint64_t free_octets;
-    bool swept; /* body files that nobody refers to are gone */
+    uint64_t taken;                   /* octets appended since the disk was last looked at */
+    uint64_t free_octets, low_octets; /* on the disk; below which it is full */
+    bool swept;                       /* body files that nobody refers to are gone */
     /* scan */
     struct link to_scan;
     struct event *scan_event;

@@ -21,6 +21,7 @@
 
 #define CHUNK         (256u << 10) /* octets read at a time */
 #define SLICE_MS      5            /* how long one turn may scan */
+#define LOOK_SHARE    4            /* the disk is looked at when this part of the least is taken */
 #define RECEIPT_AGAIN 600          /* seconds: letters found at start that are younger than this */
 #define TAIL_OCTETS   (64u << 20)  /* of a segment found at start: contents are checked */
 
@@ -194,6 +195,7 @@ static void finish(struct queue *q, struct segment *s)
     if (s->upto < end)
         ll_log(LL_LOG_WARNING, "journal-torn", LL_FU("segment", s->number),
                LL_FU("octets", end - s->upto));
+    s->closed_s = q->now_s;
     if (!s->closed) {
         s->closed = true;
         outlog_closed(q, s->number, s->upto);
@@ -265,6 +267,9 @@ int on_appended(struct ll_peer *peer, const struct ll_msg *m)
         s->until = LL_SEGMENT_HEAD;
     if (end > s->until)
         s->until = end;
+    q->taken += m->appended.length;
+    if (q->taken > q->low_octets / LOOK_SHARE)
+        space_look(q);
     if (m->appended.length > 0)
         for (struct link *l = q->segments.next; l != &s->link;) {
             struct segment *older = LINK_OF(struct segment, link, l);

@@ -491,6 +491,7 @@ void space_look(struct queue *q)
     struct statvfs v;
     uint64_t total, low;
 
+    q->taken = 0;
     if (fstatvfs(q->dir, &v) != 0) {
         q->space = LL_SPACE_BROKEN;
     } else {
@@ -504,6 +505,7 @@ void space_look(struct queue *q)
         low = total < SMALL_DISK ? total / SPACE_SHARE : SPACE_LOW;
         if (low < 2 * q->segment_limit && total >= SMALL_DISK)
             low = 2 * q->segment_limit;
+        q->low_octets = low;
         q->space = q->free_octets < low || (v.f_files && v.f_favail < INODES_LOW) ? LL_SPACE_FULL
                    : (v.f_flag & ST_RDONLY)                                       ? LL_SPACE_BROKEN
                                                                                   : LL_SPACE_OK;

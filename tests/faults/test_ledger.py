@@ -23,11 +23,11 @@ SECONDS = float(os.environ.get("LEDGER_SECONDS", "8"))
 
 
 class Ledger:
-    def __init__(self):
+    def __init__(self, first):
         self.lock = threading.Lock()
         self.sent = {}
         self.acked = set()
-        self.next = 0
+        self.next = first
         self.stop = False
 
     def letter(self, rng):
@@ -121,8 +121,8 @@ def settle(server, ledger):
         print(server.log()[-6000:])
 
 
-def load(server, clients=4):
-    ledger = Ledger()
+def load(server, clients=4, first=0):
+    ledger = Ledger(first)
     threads = [threading.Thread(target=client, args=(server.mx, ledger, i), daemon=True)
                for i in range(clients)]
     for t in threads:
@@ -186,8 +186,7 @@ def test_torn_tail_and_damage_never_block_start():
         with open(os.path.join(folder, "00ffffff"), "wb") as f:
             f.write(os.urandom(5000))
         s.start()
-        ledger2, threads = load(s, clients=2)
-        ledger2.next = 1_000_000
+        ledger2, threads = load(s, clients=2, first=1_000_000)
         wait_for(lambda: len(ledger2.acked) > 20, seconds=10)
         end(ledger2, threads)
         ledger.sent.update(ledger2.sent)

@@ -195,6 +195,16 @@ class Server:
         self._kill(pids)
         self.process.wait(10)
         self.process = None
+        # Orphans take a moment to die, and hold the ports until then.
+        wait_for(lambda: not any(self._lives(p) for p in pids), 5, 0.01)
+
+    @staticmethod
+    def _lives(pid):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+                return f.read().rpartition(")")[2].split()[0] not in "ZX"
+        except OSError:
+            return False
 
     @staticmethod
     def _kill(pids):
