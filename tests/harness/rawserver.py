@@ -11,7 +11,7 @@ class RawServer:
     """with RawServer() as s: takes any letter at 127.0.0.1:s.port; s.octets is what all clients
     wrote, s.clear the part of it that came without TLS, s.letters the contents (as on the wire,
     dots stuffed) that ended in CR LF . CR LF or BDAT LAST, s.envelopes their (sender, recipients),
-    s.facts of each TLS session.
+    s.accepted how many of them got a 2xx reply, s.facts of each TLS session.
 
     replies: {verb: bytes} replaces the answer to a verb ("" is the greeting, "." the end of a
     letter), {"VERB WHOLE LINE": bytes} that to one command; an answer of None closes the
@@ -32,6 +32,7 @@ class RawServer:
         self.letters = []
         self.envelopes = []
         self.facts = []
+        self.accepted = 0
         self.connections = 0
         self.listener = socket.create_server((host, port))
         self.port = self.listener.getsockname()[1]
@@ -161,7 +162,8 @@ class _Session:
         self.server.envelopes.append((self.sender, self.rcpts))
         replies = len(self.rcpts) if self.lmtp else 1
         self.rcpts = []
-        self._answer(".", b"250 2.0.0 taken\r\n" * replies)
+        if self._answer(".", b"250 2.0.0 taken\r\n" * replies).startswith(b"2"):
+            self.server.accepted += 1
 
     def _command(self):
         line = self._until(b"\r\n").decode("utf-8", "replace")

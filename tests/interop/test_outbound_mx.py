@@ -91,7 +91,7 @@ def test_next_host_when_the_first_has_no_address(alpha):
         assert len(b.letters) == 1
 
 
-@pytest.mark.parametrize("table", [{"": b"421 4.3.2 busy\r\n"}, {"": b"554 5.3.2 not in service\r\n"},
+@pytest.mark.parametrize("table", [{"": b"421 4.3.2 busy\r\n"}, {"": b"554 5.3.2 no\r\n"},
                                    {"": None}], ids=["421", "554", "closed"])
 def test_next_host_when_the_first_is_busy(alpha, table):
     with host(alpha, 8, table) as a, host(alpha, 9) as b:
@@ -175,7 +175,7 @@ def test_address_literal(alpha):
         assert s.recipients() == ["x@[127.0.1.30]"]
 
 
-# ---- servers of their own ------------------------------------------------------------------------------
+# ---- servers of their own ------------------------------------------------------------------------
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.1.1",
                                      "0.0.0.0"])

@@ -37,7 +37,8 @@ class Peers:
             "  -o smtpd_client_restrictions=permit_sasl_authenticated,reject\n" +
             at["seven"] + "  -o smtpd_tls_security_level=none\n"
             "  -o smtpd_discard_ehlo_keywords=8bitmime,smtputf8,chunking\n")
-        main = (f"smtpd_tls_cert_file = {cert}\nsmtpd_tls_key_file = {cert}\nsmtpd_tls_security_level = may\n"
+        main = (f"smtpd_tls_cert_file = {cert}\nsmtpd_tls_key_file = {cert}\n"
+                "smtpd_tls_security_level = may\n"
                 f"smtpd_tls_loglevel = 2\nsmtpd_tls_CAfile = {self.ca.file}\n"
                 "smtpd_tls_received_header = yes\nsmtputf8_enable = yes\n"
                 f"smtpd_sasl_type = dovecot\nsmtpd_sasl_path = {self.dovecot.auth}\n"

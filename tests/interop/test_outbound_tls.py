@@ -110,7 +110,7 @@ def nothing_of_a_letter(octets):
                                                        b"SUBJECT"))
 
 
-# ---- opportunistic ----------------------------------------------------------------------------------
+# ---- opportunistic -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_opportunistic_goes_in_clear_where_there_is_no_tls(alpha, how):
@@ -140,7 +140,7 @@ def test_tls_1_2(alpha, certs):
         assert s.facts[0]["version"] == "TLSv1.2"
 
 
-# ---- forced and verify: TLS or nothing -----------------------------------------------------------------
+# ---- forced and verify: TLS or nothing -----------------------------------------------------------
 
 @pytest.mark.parametrize("level", ["forced", "verify"])
 @pytest.mark.parametrize("how", BROKEN)
@@ -169,7 +169,7 @@ def test_clear_text_behind_the_220_of_starttls(alpha, level):
         alpha.tool("queue", "drop", ident)
 
 
-# ---- verify ------------------------------------------------------------------------------------------------
+# ---- verify --------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("which", WRONG)
 def test_verify_refuses(alpha, certs, which):
@@ -200,7 +200,7 @@ def test_verify_recovers_with_a_new_certificate(alpha, certs):
         assert len(s.letters) == 1
 
 
-# ---- implicit TLS --------------------------------------------------------------------------------------------
+# ---- implicit TLS --------------------------------------------------------------------------------
 
 def test_implicit(alpha, certs):
     with peer(alpha, "implicit", tls=server_context(certs.right), implicit=True) as s:
@@ -225,7 +225,7 @@ def test_implicit_to_a_peer_in_clear(alpha):
         alpha.tool("queue", "drop", ident)
 
 
-# ---- sessions ----------------------------------------------------------------------------------------------------
+# ---- sessions ------------------------------------------------------------------------------------
 
 def test_session_is_resumed_in_a_second_connection(alpha, certs):
     with peer(alpha, "resume", tls=server_context(certs.right)) as s:
@@ -244,7 +244,7 @@ def test_tls_cut_within_a_letter(alpha, certs):
         assert nothing_of_a_letter(s.clear)
 
 
-# ---- logins -------------------------------------------------------------------------------------------------------
+# ---- logins --------------------------------------------------------------------------------------
 
 LOGIN = ["PIPELINING", "AUTH PLAIN LOGIN"]
 
@@ -277,7 +277,7 @@ def test_wrong_password_defers(alpha, certs):
     assert "everybody" not in alpha.log() + report.text
 
 
-# ---- client certificates --------------------------------------------------------------------------------------------
+# ---- client certificates -------------------------------------------------------------------------
 
 def test_route_shows_its_client_certificate(alpha, certs):
     with peer(alpha, "showing", tls=server_context(certs.right, certs.ca.file)) as s:
