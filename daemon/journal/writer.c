@@ -22,8 +22,8 @@
 #define BATCH_MAX   (512u << 20) /* octets that may wait for the disk: then letters are refused */
 #define BATCH_KEEP  (8u << 20)   /* octets of memory that an idle batch keeps */
 #define SEGMENT_MAX (1u << 30)   /* octets at which a segment takes no more, whatever its limit */
-#define FILES_LOW   4            /* files in hand at which more are asked for */
-#define FILES_MAX   64           /* files in hand at most */
+#define FILES_LOW   64           /* files in hand at which more are asked for */
+#define FILES_MAX   128          /* files in hand at most */
 #define IDLE_MAX    4            /* batches kept for the next use */
 
 struct segment {
@@ -442,7 +442,7 @@ static void ask_files(struct ll_writer *w)
 {
     struct ll_msg m = {.type = LL_MSG_FILES_ASK, .fd = -1};
 
-    if (!w->queue || w->files_asked || w->n_files > FILES_LOW)
+    if (!w->queue || w->files_asked || w->n_files >= FILES_LOW)
         return;
     w->files_asked = true;
     tell(w, &m);

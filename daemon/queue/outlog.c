@@ -189,6 +189,15 @@ void outlog_closed(struct queue *q, uint32_t segment, uint64_t length)
     append(q, &r);
 }
 
+/* The highest number given so far, for a start at which neither folder nor other records name it.
+ */
+void outlog_segment(struct queue *q)
+{
+    struct ll_outlog_record r = {.kind = LL_OUTLOG_SEGMENT, .segment = q->next_segment - 1};
+
+    append(q, &r);
+}
+
 void outlog_remove(struct queue *q, int dir, const char *name)
 {
     struct outlog *o = &q->log;
@@ -310,6 +319,7 @@ void outlog_checkpoint(struct queue *q)
     if (log_begin(q) != 0)
         return;
     o->gather.n = 0; /* flushed, or said anew */
+    outlog_segment(q);
     o->checkpoint = true;
     o->checkpoint_last = false;
     o->at_bucket = 0;
@@ -426,8 +436,10 @@ int outlog_init(struct queue *q)
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->work, NULL);
     o->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (o->wake < 0 || outlog_replay(q) != 0 || log_begin(q) != 0)
+    if (o->wake < 0 || outlog_replay(q) != 0)
         return -1;
+    /* On a full disk we start all the same, and hand nothing out until there is a log. */
+    o->broken = log_begin(q) != 0;
     o->wake_event = event_new(q->proc->base, o->wake, EV_READ | EV_PERSIST, on_wake, q);
     o->kick = event_new(q->proc->base, -1, 0, on_kick, q);
     if (!o->wake_event || !o->kick || event_add(o->wake_event, NULL) != 0)

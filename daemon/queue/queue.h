@@ -277,7 +277,8 @@ struct queue {
     struct given_file *given;
     struct segment *copy; /* the queue's own, open for copies */
     enum ll_space space;
-    uint64_t taken;                   /* octets appended since the disk was last looked at */
+    uint64_t free_files; /* inodes; UINT64_MAX where the file system does not count them */
+    uint64_t taken;      /* octets appended since the disk was last looked at */
     uint64_t free_octets, low_octets; /* on the disk; below which it is full */
     bool swept;                       /* body files that nobody refers to are gone */
     /* scan */
@@ -376,6 +377,7 @@ struct past *past_find(const struct queue *, uint64_t id);
 void past_forget(struct queue *);
 /* The state of these recipients, as it is now. */
 void outlog_state(struct queue *, const struct letter *, const uint32_t *rcpt, size_t n);
+void outlog_segment(struct queue *); /* a number was given */
 void outlog_closed(struct queue *, uint32_t segment, uint64_t length);
 void outlog_remove(struct queue *, int dir, const char *name);
 void outlog_kick(struct queue *);

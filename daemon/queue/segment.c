@@ -23,7 +23,8 @@
 #define SPACE_SHARE       8           /* of a small disk: this part */
 #define SMALL_DISK        (1u << 30)
 #define INODES_LOW        64
-#define FILES_BATCH       8 /* body files handed out together: one flush of the folder */
+#define FILES_SHARE       64 /* at most this part of the free inodes at once */
+#define FILES_BATCH       32 /* body files handed out together: one flush of the folder */
 #define LOCK_TRIES        50
 #define LOCK_WAIT_US      100000
 
@@ -242,6 +243,7 @@ struct segment *segment_new(struct queue *q, enum ll_role writer, unsigned index
     }
     s->fd = fd;
     s->ours = true;
+    outlog_segment(q);
     return s;
 }
 
@@ -329,7 +331,7 @@ static void give_files(struct queue *q, struct ll_peer *peer, struct writer_stat
 
     if (q->space != LL_SPACE_OK)
         return;
-    for (; n < FILES_BATCH; n++) {
+    for (; n < FILES_BATCH && n < 1 + q->free_files / FILES_SHARE; n++) {
         char name[24];
 
         body_name(name, q->next_body);
@@ -506,6 +508,7 @@ void space_look(struct queue *q)
         if (low < 2 * q->segment_limit && total >= SMALL_DISK)
             low = 2 * q->segment_limit;
         q->low_octets = low;
+        q->free_files = v.f_files ? v.f_favail : UINT64_MAX;
         q->space = q->free_octets < low || (v.f_files && v.f_favail < INODES_LOW) ? LL_SPACE_FULL
                    : (v.f_flag & ST_RDONLY)                                       ? LL_SPACE_BROKEN
                                                                                   : LL_SPACE_OK;
