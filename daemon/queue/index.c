@@ -566,6 +566,20 @@ static int rcpt_begin(struct queue *q, struct letter *l, const struct ll_letter 
                          until);
 }
 
+/* What a front of the open port says of its client counts only where the configuration has such
+ * clients: a hijacked one could else have reports sent to strangers. */
+static uint8_t flags_believed(const struct queue *q, const struct ll_letter *from)
+{
+    const struct ll_conf *c = q->proc->conf;
+    bool trusts = c->trusted_networks[0] != NULL;
+
+    for (size_t i = 0; i < c->n_listener; i++)
+        trusts = trusts || c->listener[i].client_ca[0];
+    if (from->origin != LL_ORIGIN_MX)
+        return from->flags;
+    return from->flags & (uint8_t)~(LL_LETTER_PROVED | (trusts ? 0 : LL_LETTER_TRUSTED));
+}
+
 int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s, uint32_t offset,
                uint32_t length)
 {
@@ -584,7 +598,7 @@ int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s,
     l->length = length;
     l->arrived_s = (uint32_t)(from->arrived_ms / 1000);
     l->n_rcpt = (uint16_t)from->n_rcpt;
-    l->flags = from->flags;
+    l->flags = flags_believed(q, from);
     l->origin = from->origin;
     for (size_t i = 0; i < from->n_rcpt; i++) {
         l->rcpt[i].kind = from->rcpt[i].kind;

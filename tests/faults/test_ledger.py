@@ -2,7 +2,8 @@
 that no kill touches says what must be found.
 
 For each letter: sent, acknowledged (the client read the 250), and what is in the Maildir at the
-end. LOST: acknowledged, nowhere. TORN: there, but not what was sent. GHOST: there, never sent.
+end. LOST: acknowledged, neither delivered nor in the queue's list (where a letter is held whose
+carrier was killed three times). TORN: there, but not what was sent. GHOST: there, never sent.
 Copies: one, and at most one more for each crash."""
 import hashlib
 import os
@@ -23,10 +24,10 @@ SECONDS = float(os.environ.get("LEDGER_SECONDS", "8"))
 
 
 class Ledger:
-    def __init__(self, first):
+    def __init__(self, first=0):
         self.lock = threading.Lock()
         self.sent = {}
-        self.acked = set()
+        self.acked = {}  # number: the id of the letter in its 250
         self.next = first
         self.stop = False
 
@@ -52,7 +53,7 @@ def expect(f, code):
         if line[3:4] != b"-":
             if line[:3] != code:
                 raise OSError(line)
-            return
+            return line
 
 
 def client(port, ledger, seed):
@@ -74,9 +75,9 @@ def client(port, ledger, seed):
                         s.sendall(command + b"\r\n")
                         expect(f, code)
                     s.sendall(text)
-                    expect(f, b"250")
+                    line = expect(f, b"250")
                     with ledger.lock:
-                        ledger.acked.add(n)
+                        ledger.acked[n] = line.split()[-1].decode()
         except OSError:
             time.sleep(0.05)
 
@@ -96,14 +97,33 @@ def found(server):
     return copies, texts
 
 
+def explain(server, numbers):
+    """Prints what can be known of some letters: their files, and what the queue holds."""
+    new = os.path.join(server.maildir(f"ann@{DOMAIN}"), "new")
+    for name in sorted(os.listdir(new)):
+        with open(os.path.join(new, name), "rb") as f:
+            m = re.search(rb"^X-Ledger: (\d+)$", f.read(4096), re.M)
+        if m and int(m[1]) in numbers:
+            print(int(m[1]), name)
+            print(server.tool("trace", name.split(".L")[1].split("R")[0], check=False).stdout)
+    print(server.tool("queue", "list", check=False).stdout[-3000:])
+    with open(server.logfile, encoding="utf-8", errors="replace") as f:
+        print("".join(line for line in f if " letter id=" not in line)[-8000:])
+
+
 def verdict(server, ledger, crashes):
     copies, texts = found(server)
-    lost = sorted(ledger.acked - set(copies))
+    waiting = {letter["id"] for letter in server.json("queue", "list")} \
+        if set(ledger.acked) - set(copies) else set()
+    kept = [n for n in set(ledger.acked) - set(copies) if ledger.acked[n] in waiting]
+    lost = sorted(set(ledger.acked) - set(copies) - set(kept))
     torn = sorted(n for n in copies if n in ledger.sent and texts[n] != {ledger.sent[n]})
     ghost = sorted(set(copies) - set(ledger.sent))
     extra = sum(c - 1 for c in copies.values())
     print(f"sent {len(ledger.sent)} acked {len(ledger.acked)} found {len(copies)} "
-          f"lost {len(lost)} torn {len(torn)} ghost {len(ghost)} extra {extra} crashes {crashes}")
+          f"kept in the queue {len(kept)} lost {len(lost)} torn {len(torn)} ghost {len(ghost)} extra {extra} crashes {crashes}")
+    if lost or torn or ghost or extra > crashes:
+        explain(server, lost + torn + ghost + [n for n, c in copies.items() if c > 1])
     assert not lost and not torn and not ghost, (lost[:5], torn[:5], ghost[:5])
     assert max(copies.values(), default=1) <= 1 + crashes
     return copies
@@ -112,7 +132,7 @@ def verdict(server, ledger, crashes):
 def settle(server, ledger):
     def done():
         copies, _ = found(server)
-        return ledger.acked <= set(copies)
+        return set(ledger.acked) <= set(copies)
 
     try:
         wait_for(done, seconds=15, every=0.3)
@@ -190,7 +210,7 @@ def test_torn_tail_and_damage_never_block_start():
         wait_for(lambda: len(ledger2.acked) > 20, seconds=10)
         end(ledger2, threads)
         ledger.sent.update(ledger2.sent)
-        ledger.acked |= ledger2.acked
+        ledger.acked.update(ledger2.acked)
         settle(s, ledger)
         copies = verdict(s, ledger, 0)
         assert max(copies.values()) == 1, "what was delivered came back to life"
