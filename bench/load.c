@@ -157,9 +157,9 @@ static bool starttls(struct conn *c, SSL_SESSION **session)
 static bool letter(struct conn *c, unsigned k)
 {
     char envelope[256];
-    int n = snprintf(envelope, sizeof(envelope),
-                     "MAIL FROM:<load@load.test>\r\nRCPT TO:<u%u@%s>\r\nDATA\r\n", k % 10,
-                     opt.domain);
+    int n =
+        snprintf(envelope, sizeof(envelope),
+                 "MAIL FROM:<load@load.test>\r\nRCPT TO:<u%u@%s>\r\nDATA\r\n", k % 10, opt.domain);
 
     if (!put(c, envelope, (size_t)n) || reply(c) != 250 || reply(c) != 250 || reply(c) != 354)
         return false;

@@ -75,7 +75,8 @@ struct ll_conf *ll_conf_decode(struct ll_slice in);
 /* The section of that title (compared without case), or NULL. */
 const struct ll_conf_domain *ll_conf_domain(const struct ll_conf *, struct ll_slice domain);
 const struct ll_conf_listener *ll_conf_listener(const struct ll_conf *, struct ll_slice title);
-const struct ll_conf_certificate *ll_conf_certificate(const struct ll_conf *, struct ll_slice title);
+const struct ll_conf_certificate *ll_conf_certificate(const struct ll_conf *,
+                                                      struct ll_slice title);
 /* The route of that domain, else the route "*", else NULL (by MX, with the global `tls`). */
 const struct ll_conf_route *ll_conf_route(const struct ll_conf *, struct ll_slice domain);
 

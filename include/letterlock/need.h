@@ -34,7 +34,7 @@ struct ll_need {
     struct {
         struct ll_dns_name domain;   /* d= */
         struct ll_dns_name selector; /* s= */
-        struct ll_slice algorithm;   /* "rsa-sha256", "ed25519-sha256" (RFC 8463) */
+        struct ll_slice algorithm;   /* "rsa-sha256", "ed25519-sha256" */
         struct ll_slice text;        /* what is hashed and signed; borrowed until the answer */
     } sign;
 };
