@@ -95,6 +95,12 @@ enum ll_addr_error ll_path_parse(struct ll_slice text, bool utf8, struct ll_mail
  * label that is not all digits (that would be an address without brackets). */
 enum ll_addr_error ll_domain_canonical(struct ll_slice domain, bool utf8, struct ll_buf *out);
 
+/* IP addresses as text: four numbers below 256 without leading zeros; RFC 4291 2.2. */
+bool ll_ipv4_parse(struct ll_slice text, uint8_t ret[4]);
+bool ll_ipv6_parse(struct ll_slice text, uint8_t ret[16]);
+/* Appends "192.0.2.1" (n 4) or, in the form of RFC 5952 4, "2001:db8::1" (n 16). */
+void ll_ip_put(const uint8_t *address, size_t n, struct ll_buf *out);
+
 /* Appends the canonical form of an address literal, brackets included. General literals other
  * than IPv6 (RFC 5321 4.1.3) are refused. */
 enum ll_addr_error ll_literal_canonical(struct ll_slice literal, struct ll_buf *out,

@@ -44,8 +44,9 @@ const char *ll_dns_type_name(uint16_t type);
 /* ---- names ----------------------------------------------------------------------------------
  *
  * Text form: lower case, labels of 1..63 octets joined by ".", no dot at the end; the root is ".".
- * Labels hold printable ASCII without space, backslash, quote and dot: underscores and what SPF
- * macros make are names; octets beyond that are in no name that mail needs, and are refused. */
+ * Labels hold printable ASCII without backslash, quote and dot: underscores and what SPF macros
+ * make (blanks too) are names; octets beyond that are in no name that mail needs, and are refused.
+ */
 
 struct ll_dns_name {
     uint8_t n;

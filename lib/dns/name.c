@@ -35,7 +35,7 @@ const char *ll_dns_status_name(uint8_t status)
 
 static bool name_octet(uint8_t c)
 {
-    return c > ' ' && c < 0x7f && c != '\\' && c != '"' && c != '.';
+    return ll_is_print(c) && c != '\\' && c != '"' && c != '.';
 }
 
 bool ll_dns_label_add(struct ll_dns_name *name, struct ll_slice label)

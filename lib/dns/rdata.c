@@ -12,7 +12,10 @@ void ll_dns_wire_name(struct ll_cursor *c, struct ll_dns_name *ret)
             return;
         if (n == 0)
             break;
-        if (n > 63 || !ll_dns_label_add(&name, ll_cur_bytes(c, n))) {
+        struct ll_slice label = ll_cur_bytes(c, n);
+
+        /* A blank is fit for a question that an SPF macro makes, not for a host. */
+        if (n > 63 || ll_slice_find(label, ' ') < label.n || !ll_dns_label_add(&name, label)) {
             c->failed = true;
             return;
         }

@@ -1,11 +1,13 @@
 /* See tool/client/resolve.h. */
 #include "tool/client/resolve.h"
 
+#include "io/clock.h"
 #include "io/conf_load.h"
 #include "tool/tool.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unbound.h>
@@ -52,6 +54,7 @@ static int set_up(struct ub_ctx *ctx, const struct ll_resolver_from *from, bool 
     int r = 0;
 
     ub_ctx_debugout(ctx, NULL);
+    ub_ctx_async(ctx, 1);
     ub_ctx_set_option(ctx, "do-not-query-localhost:", "no");
     ub_ctx_set_option(ctx, "qname-minimisation:", "yes");
     if (system)
@@ -102,16 +105,60 @@ void ll_resolver_free(struct ll_resolver *r)
     free(r);
 }
 
+/* ub_resolve_async's answer. */
+struct wait {
+    bool done;
+    int error;
+    struct ub_result *result;
+};
+
+static void on_answer(void *arg, int error, struct ub_result *result)
+{
+    struct wait *w = arg;
+
+    *w = (struct wait){true, error, result};
+}
+
+/* Resolves in libunbound's thread, and waits no longer than the resolver may take. */
+static int resolve(struct ll_resolver *r, const char *name, int type, struct ub_result **ret)
+{
+    int64_t seconds = r->from.timeout ? r->from.timeout : LL_RESOLVER_TIMEOUT;
+    uint64_t end = ll_now_ms() + (uint64_t)(seconds < 3600 ? seconds : 3600) * 1000;
+    struct wait w = {false, 0, NULL};
+    int id = 0;
+    int error = ub_resolve_async(r->ctx, name, type, 1, &w, on_answer, &id);
+
+    while (error == 0 && !w.done) {
+        struct pollfd fd = {ub_fd(r->ctx), POLLIN, 0};
+        uint64_t now = ll_now_ms();
+
+        if (now >= end) {
+            ub_cancel(r->ctx, id);
+            *ret = NULL;
+            return 0;
+        }
+        if (poll(&fd, 1, (int)(end - now)) > 0)
+            error = ub_process(r->ctx);
+    }
+    *ret = w.result;
+    return error ? error : w.error;
+}
+
 static void ask_once(struct ll_resolver *r, const struct ll_dns_name *n, enum ll_dns_type type,
                      struct ll_arena *arena, struct ll_dns_answer *ret)
 {
     struct ub_result *result = NULL;
     struct ll_slice packet;
-    int error = ub_resolve(r->ctx, n->text, (int)type, 1, &result);
+    int error = resolve(r, n->text, (int)type, &result);
 
     *ret = (struct ll_dns_answer){.status = LL_DNS_STATUS_SERVFAIL, .type = (uint16_t)type};
     if (error != 0) {
         ret->why = ll_slice_str(ub_strerror(error));
+        return;
+    }
+    if (!result) {
+        ret->status = LL_DNS_STATUS_TIMEOUT;
+        ret->why = LL_LIT("no answer in time");
         return;
     }
     packet = ll_arena_dup(arena, ll_slice(result->answer_packet, (size_t)result->answer_len));

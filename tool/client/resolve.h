@@ -1,5 +1,5 @@
 /*
- * resolve: DNS for letterlock(1), by libunbound, one blocking question at a time.
+ * resolve: DNS for letterlock(1), by libunbound, one question at a time, each bounded in time.
  */
 #ifndef LL_TOOL_CLIENT_RESOLVE_H
 #define LL_TOOL_CLIENT_RESOLVE_H
@@ -13,10 +13,15 @@ struct ll_resolver_from {
     const char *resolver;     /* ADDR[:PORT], "recursive", NULL or "system": as resolv.conf says */
     const char *trust_anchor; /* NULL: the file that the system's packages keep, if any */
     char *const *local_data;  /* records answered without asking, NULL-terminated; or NULL */
+    int64_t timeout;          /* seconds that one question may take; 0: LL_RESOLVER_TIMEOUT */
 };
+
+#define LL_RESOLVER_TIMEOUT 15 /* seconds: a server that is alive answers in one or two */
 
 #define LL_RESOLVER_OPTS(r)                                                                        \
     {"resolver", 0, LL_OPT_TEXT, &(r).resolver, "ADDR[:PORT]", "ask this DNS server"},             \
+        {"dns-timeout", 0,         LL_OPT_NUMBER,                                                  \
+         &(r).timeout,  "SECONDS", "longest wait for an answer (15)"},                             \
     {                                                                                              \
         "trust-anchor", 0, LL_OPT_TEXT, &(r).trust_anchor, "FILE", "DNSSEC trust anchor"           \
     }
@@ -26,7 +31,7 @@ struct ll_resolver;
 /* NULL, said on stderr. */
 struct ll_resolver *ll_resolver_new(const struct ll_resolver_from *);
 void ll_resolver_free(struct ll_resolver *);
-/* Asks. Memory is the arena's. Failures are statuses: SERVFAIL, BOGUS with `why`. */
+/* Asks. Memory is the arena's. Failures are statuses: SERVFAIL, TIMEOUT, BOGUS with `why`. */
 void ll_resolver_ask(struct ll_resolver *, struct ll_slice name, enum ll_dns_type,
                      struct ll_arena *, struct ll_dns_answer *ret);
 

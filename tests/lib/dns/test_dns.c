@@ -29,7 +29,7 @@ static void names(void **state)
         {".x", NULL},
         {"x..", NULL},
         {"x..y", NULL},
-        {"x y", NULL},
+        {"x y", "x y"},
         {"x\\.y", NULL},
         {"x\ty", NULL},
         {"\xc3\xa4.x", NULL},
