@@ -37,7 +37,7 @@ static void printable(struct ll_slice xtext)
 
     must(ll_xtext_decode(xtext, &out));
     for (size_t i = 0; i < out.n; i++)
-        must(out.p[i] > 0x20 && out.p[i] < 0x7f);
+        must(out.p[i] >= 0x20 && out.p[i] < 0x7f);
     ll_buf_release(&out);
 }
 

@@ -202,7 +202,8 @@ enum ll_smtp_error ll_smtp_mail_parse(struct ll_slice args, unsigned exts,
 enum ll_smtp_error ll_smtp_rcpt_parse(struct ll_slice args, unsigned exts, bool utf8,
                                       struct ll_smtp_rcpt *ret);
 
-/* xtext (RFC 3461 4): decoding refuses all but '!'..'~' in the result; false leaves out dirty. */
+/* xtext (RFC 3461 4): decoding refuses all but ' '..'~' in the result ("printable (graphic and
+ * white space)", 4.2 and 4.4; a tab is of no use to anybody); false leaves out dirty. */
 bool ll_xtext_decode(struct ll_slice in, struct ll_buf *out);
 void ll_xtext_encode(struct ll_slice in, struct ll_buf *out);
 
@@ -259,7 +260,8 @@ struct ll_smtp_command {
 };
 
 /* Recognises a command; line is without its CR LF. Only ASCII printable octets (and octets above
- * 127 where utf8) are let through. */
+ * 127 where utf8) are let through. *ret is set for every verb of the table, also where its argument
+ * is an error: what follows a bad BDAT is no command. */
 enum ll_smtp_error ll_smtp_command_parse(struct ll_slice line, bool utf8,
                                          struct ll_smtp_command *ret);
 

@@ -21,13 +21,13 @@ enum ll_smtp_error ll_smtp_command_parse(struct ll_slice line, bool utf8,
     for (size_t v = 0; v < LL_SMTP_V_COUNT; v++) {
         if (!ll_slice_caseeq(verb, verbs[v].name))
             continue;
+        while (args.n > 0 && args.p[args.n - 1] == ' ')
+            args.n--;
+        *ret = (struct ll_smtp_command){(enum ll_smtp_verb)v, verbs[v].flags, args};
         for (size_t i = 0; i < args.n; i++) {
             if (!ll_is_print(args.p[i]) && !(utf8 && args.p[i] >= 0x80))
                 return LL_SMTP_NOT_ASCII;
         }
-        while (args.n > 0 && args.p[args.n - 1] == ' ')
-            args.n--;
-        *ret = (struct ll_smtp_command){(enum ll_smtp_verb)v, verbs[v].flags, args};
         if ((verbs[v].flags & LL_SMTP_ARGS_NONE) && args.n > 0)
             return LL_SMTP_NO_PARAMETERS;
         if ((verbs[v].flags & LL_SMTP_ARGS_NEED) && args.n == 0)
@@ -81,7 +81,7 @@ bool ll_xtext_decode(struct ll_slice in, struct ll_buf *out)
         } else if (c == '=') {
             return false;
         }
-        if (c <= 0x20 || c >= 0x7f)
+        if (c < 0x20 || c >= 0x7f || in.p[i] == ' ')
             return false;
         ll_buf_putc(out, (uint8_t)c);
     }

@@ -217,6 +217,8 @@ static const struct row rows[] = {
     ROW(MX, NULL, ENV "BDAT x\r\nQUIT\r\n", ENVLOG " X Cchunk", "250 250 250 501"),
     ROW(MX, NULL, ENV "BDAT 99999999999999999999\r\nQUIT\r\n", ENVLOG " X Cchunk",
         "250 250 250 501"),
+    ROW(MX, NULL, ENV "BDAT 6\t\r\nQUIT\r\n", ENVLOG " X Cchunk", "250 250 250 500"),
+    ROW(MX, NULL, ENV "BDAT\r\nQUIT\r\n", ENVLOG " X Cchunk", "250 250 250 501"),
     ROW(MX, NULL, ENV "BDAT 4 FIRST\r\nhi\r\n", ENVLOG " X Cchunk", "250 250 250 501"),
     ROW(MX, NULL, ENV "BDAT 4\r\nhi\r\nDATA\r\n\x1b", ENVLOG " D dhi\r\n X", "250 250 250 250 503"),
     ROW(MX, NULL, ENV "BDAT 4\r\nhi\r\nRCPT TO:<c@b.test>\r\nRSET\r\n", ENVLOG " D dhi\r\n X",
