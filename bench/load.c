@@ -3,11 +3,16 @@
  * after the other, envelope pipelined, waiting for each 250.
  *
  *   load send HOST PORT SESSIONS LETTERS BYTES SECONDS DOMAIN [tls]
- *   load tls  HOST PORT SESSIONS 0 0 SECONDS - [resume]
+ *   load tls  HOST PORT SESSIONS 0 0 SECONDS - ecdsa|rsa [resume]
+ *   load idle HOST PORT SESSIONS 0 0 0 -
  *
  * send: each session connects, sends LETTERS letters of BYTES octets to u0..u9@DOMAIN, quits, and
  * begins anew until SECONDS have passed. Prints "acked N seconds S failed F".
- * tls: connect, EHLO, STARTTLS, handshake, EHLO, QUIT. Prints "handshakes N seconds S resumed R".
+ * tls: connect, EHLO, STARTTLS, handshake, EHLO, QUIT; the client takes signatures by keys of that
+ * kind alone, so a server with both shows the one that is measured. Prints "handshakes N seconds S
+ * resumed R failed F".
+ * idle: opens SESSIONS connections, each with STARTTLS and EHLO, prints "held N failed F" and holds
+ * them until its standard input ends.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -26,6 +31,7 @@
 
 #define LINE_MAX_IN 4096
 #define PATIENCE_S  30 /* for one answer */
+#define IDLE_HANDS  8  /* threads that open the sessions of `idle` */
 
 static struct {
     const char *mode, *host, *domain;
@@ -35,7 +41,7 @@ static struct {
     bool tls, resume;
 } opt;
 
-static atomic_long acked, failed, handshakes, resumed;
+static atomic_long acked, failed, handshakes, resumed, held;
 static double begin, last_ack;
 static char *content;
 static size_t content_n;
@@ -126,8 +132,10 @@ static bool dial(struct conn *c)
 
 static void hang_up(struct conn *c)
 {
-    if (c->ssl)
+    if (c->ssl) {
+        SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN); /* else OpenSSL forbids to resume it */
         SSL_free(c->ssl);
+    }
     if (c->fd >= 0)
         close(c->fd);
 }
@@ -170,6 +178,19 @@ static bool letter(struct conn *c, unsigned k)
     return true;
 }
 
+/* Opens its share of the idle sessions, and leaves them open. */
+static void *idle(void *arg)
+{
+    SSL_SESSION *none = NULL;
+
+    for (int i = (int)(intptr_t)arg; i < opt.sessions; i += IDLE_HANDS) {
+        struct conn *c = calloc(1, sizeof(*c));
+
+        atomic_fetch_add(dial(c) && starttls(c, &none) ? &held : &failed, 1);
+    }
+    return NULL;
+}
+
 static void *session(void *arg)
 {
     SSL_SESSION *ticket = NULL;
@@ -209,16 +230,10 @@ static void make_content(void)
     content_n += 3;
 }
 
-int main(int argc, char **argv)
+static bool options(int argc, char **argv)
 {
-    pthread_attr_t small;
-    pthread_t *threads;
-
-    if (argc < 9) {
-        fprintf(stderr, "usage: load send|tls HOST PORT SESSIONS LETTERS BYTES SECONDS DOMAIN "
-                        "[tls|resume]\n");
-        return 64;
-    }
+    if (argc < 9)
+        return false;
     opt.mode = argv[1];
     opt.host = argv[2];
     opt.port = (int)strtol(argv[3], NULL, 10);
@@ -227,18 +242,55 @@ int main(int argc, char **argv)
     opt.bytes = strtoul(argv[6], NULL, 10);
     opt.seconds = strtod(argv[7], NULL);
     opt.domain = argv[8];
-    opt.tls = argc > 9 && strcmp(argv[9], "tls") == 0;
-    opt.resume = argc > 9 && strcmp(argv[9], "resume") == 0;
-    make_content();
     ctx = SSL_CTX_new(TLS_client_method());
+    for (int i = 9; i < argc; i++) {
+        if (strcmp(argv[i], "tls") == 0)
+            opt.tls = true;
+        else if (strcmp(argv[i], "resume") == 0)
+            opt.resume = true;
+        else if (strcmp(argv[i], "ecdsa") == 0)
+            SSL_CTX_set1_sigalgs_list(ctx, "ECDSA+SHA256");
+        else if (strcmp(argv[i], "rsa") == 0)
+            SSL_CTX_set1_sigalgs_list(ctx, "RSA-PSS+SHA256");
+        else
+            return false;
+    }
+    return true;
+}
+
+/* Runs n threads of the small kind, and waits for their end. */
+static void together(void *(*what)(void *), int n)
+{
+    pthread_t *threads = calloc((size_t)n, sizeof(*threads));
+    pthread_attr_t small;
+
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 256 << 10);
-    threads = calloc((size_t)opt.sessions, sizeof(*threads));
-    begin = last_ack = now();
-    for (int i = 0; i < opt.sessions; i++)
-        pthread_create(&threads[i], &small, session, (void *)(uintptr_t)i);
-    for (int i = 0; i < opt.sessions; i++)
+    for (int i = 0; i < n; i++)
+        pthread_create(&threads[i], &small, what, (void *)(intptr_t)i);
+    for (int i = 0; i < n; i++)
         pthread_join(threads[i], NULL);
+    free(threads);
+}
+
+int main(int argc, char **argv)
+{
+    if (!options(argc, argv)) {
+        fprintf(stderr, "usage: load send|tls|idle HOST PORT SESSIONS LETTERS BYTES SECONDS DOMAIN "
+                        "[tls] [resume] [ecdsa|rsa]\n");
+        return 64;
+    }
+    make_content();
+    begin = last_ack = now();
+    if (strcmp(opt.mode, "idle") == 0) {
+        together(idle, IDLE_HANDS);
+        printf("held %ld failed %ld\n", held, failed);
+        fflush(stdout);
+        while (getchar() != EOF)
+            ;
+        return held > 0 ? 0 : 1;
+    }
+    together(session, opt.sessions);
     if (strcmp(opt.mode, "tls") == 0)
         printf("handshakes %ld seconds %.3f resumed %ld failed %ld\n", handshakes, now() - begin,
                resumed, failed);

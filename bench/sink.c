@@ -1,7 +1,8 @@
 /*
  * sink: takes letters and throws them away, as the next hop of the relay benchmarks. One thread a
- * connection. sink PORT COUNTFILE [CERT KEY]: COUNTFILE is a 64-bit counter that is mapped, so the
- * benchmark sees it grow; with CERT and KEY it offers STARTTLS.
+ * connection. sink PORT COUNTFILE [PEM...]: COUNTFILE is a 64-bit counter that is mapped, so the
+ * benchmark sees it grow; with PEMs (key and certificate in one file, each of another kind of key)
+ * it offers STARTTLS. It is also the bare OpenSSL server of the handshake benchmarks.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -162,20 +163,20 @@ int main(int argc, char **argv)
     pthread_attr_t detached;
     int one = 1, fd, count;
 
-    if (argc != 3 && argc != 5) {
-        fprintf(stderr, "usage: sink PORT COUNTFILE [CERT KEY]\n");
+    if (argc < 3) {
+        fprintf(stderr, "usage: sink PORT COUNTFILE [PEM...]\n");
         return 64;
     }
     count = open(argv[2], O_RDWR | O_CREAT, 0644);
     if (count < 0 || ftruncate(count, 8) != 0)
         return 73;
     taken = mmap(NULL, 8, PROT_READ | PROT_WRITE, MAP_SHARED, count, 0);
-    if (argc == 5) {
+    if (argc > 3)
         ctx = SSL_CTX_new(TLS_server_method());
-        if (SSL_CTX_use_certificate_chain_file(ctx, argv[3]) != 1 ||
-            SSL_CTX_use_PrivateKey_file(ctx, argv[4], SSL_FILETYPE_PEM) != 1)
+    for (int i = 3; i < argc; i++)
+        if (SSL_CTX_use_certificate_chain_file(ctx, argv[i]) != 1 ||
+            SSL_CTX_use_PrivateKey_file(ctx, argv[i], SSL_FILETYPE_PEM) != 1)
             return 78;
-    }
     fd = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     a.sin_port = htons((uint16_t)strtol(argv[1], NULL, 10));
