@@ -52,6 +52,7 @@ static void auth_paths(struct paths *p, const struct ll_conf *c)
 {
     add_folder_of(p, c->accounts, LL_ACCESS_WRITE);
     add_folder_of(p, c->aliases, LL_ACCESS_READ);
+    add(p, "/etc", LL_ACCESS_READ); /* passwd and group: files that others replace */
 }
 
 static void dns_paths(struct paths *p, const struct ll_conf *c)

@@ -40,6 +40,8 @@ static const struct range ranges[] = {
     {"data_timeout", 1, 86400},
     {"sessions_max", 1, 1000000},
     {"errors_max", 1, 10000},
+    {"local_sessions", 1, 10000},
+    {"local_rate", 1, 1000000},
     {"mx_workers", 1, 64},
     {"submission_workers", 1, 64},
     {"relay_workers", 1, 64},
@@ -355,9 +357,30 @@ static void check_global(struct ll_conf_faults *f, struct ll_conf *c)
     if (c->retry_max < c->retry_first)
         ll_conf_fault(f, at(f, "", "", "retry_max"),
                       "retry_max is shorter than retry_first; make it at least as long");
-    if (strlen(c->run_dir) + sizeof("/control.sock") > sizeof(((struct sockaddr_un *)0)->sun_path))
+    if (strlen(c->run_dir) + sizeof("/sendmail.sock") > sizeof(((struct sockaddr_un *)0)->sun_path))
         ll_conf_fault(f, at(f, "", "", "run_dir"),
                       "run_dir is too long for a socket's path; choose a shorter folder");
+}
+
+/* Where a bounce to a local user would come home. Behind check_domain, which makes titles
+ * canonical. */
+static void check_local_domain(struct ll_conf_faults *f, struct ll_conf *c)
+{
+    const char *first = NULL;
+    char *name;
+
+    for (size_t i = 0; i < c->n_domain; i++)
+        if (!c->domain[i].relay && (!first || strcmp(c->domain[i].title, c->hostname) == 0))
+            first = c->domain[i].title;
+    name = canonical(c->local_domain[0] ? c->local_domain : first ? first : c->hostname);
+    if (name) {
+        free(c->local_domain);
+        c->local_domain = name;
+    } else if (c->local_domain[0]) {
+        ll_conf_fault(f, at(f, "", "", "local_domain"),
+                      "local_domain \"%s\" is no domain name; write it like example.org",
+                      c->local_domain);
+    }
 }
 
 static void default_path(struct ll_conf *c, char **path, const char *name)
@@ -398,6 +421,7 @@ void ll_conf_check(struct ll_conf *c, struct ll_conf_faults *f)
         normalise(f, "domain", &c->domain[i].title);
     for (size_t i = 0; i < c->n_domain; i++)
         check_domain(f, c, &c->domain[i]);
+    check_local_domain(f, c);
     CHECK_TITLES(listener)
     CHECK_TITLES(certificate)
     CHECK_TITLES(domain)

@@ -8,6 +8,7 @@
  */
 #include "daemon/auth/directory.h"
 #include "daemon/auth/hasher.h"
+#include "daemon/auth/local_user.h"
 #include "daemon/proc.h"
 #include "io/json.h"
 #include "io/log.h"
@@ -145,6 +146,17 @@ static int on_sender_ask(struct ll_peer *peer, const struct ll_msg *m)
     return send_to(peer, &out);
 }
 
+static int on_local_ask(struct ll_peer *peer, const struct ll_msg *m)
+{
+    struct auth *a = peer->proc->state;
+    struct ll_msg out = {.type = LL_MSG_LOCAL_ANSWER, .id = m->id, .fd = -1};
+    struct ll_mailbox user;
+
+    out.local_answer.trusted = ll_local_user(a->proc->conf, m->local_ask.uid, &user);
+    out.local_answer.user = ll_mailbox_text(&user);
+    return send_to(peer, &out);
+}
+
 static int on_alias_ask(struct ll_peer *peer, const struct ll_msg *m)
 {
     struct auth *a = peer->proc->state;
@@ -265,6 +277,7 @@ const struct ll_role_ops ll_role_auth = {
     .on = {[LL_MSG_LOGIN_ASK] = on_login_ask,
            [LL_MSG_ADDR_ASK] = on_addr_ask,
            [LL_MSG_SENDER_ASK] = on_sender_ask,
+           [LL_MSG_LOCAL_ASK] = on_local_ask,
            [LL_MSG_ALIAS_ASK] = on_alias_ask,
            [LL_MSG_CTL_ASK] = on_ctl_ask},
 };

@@ -2,10 +2,10 @@
  * control: the door for letterlock(1). Checks who is there (SO_PEERCRED), passes each request on to
  * the role that answers it, and the answer back, line by line. It understands neither.
  *
- * Who may: root, the user that letterlockd runs as, and this process's own. Within our user
- * namespace root's number is not mapped and reads as the kernel's overflow number, as do all users
- * but ours; the socket's mode, 0600, has let in only root then, so that number is let in too.
+ * Who may: root, the user that letterlockd runs as, and this process's own. This process lives
+ * outside of our user namespace (daemon/super/stem.c), where every user has its own number.
  */
+#include "daemon/control/sendmail.h"
 #include "daemon/proc.h"
 #include "daemon/roles.h"
 #include "io/clock.h"
@@ -16,7 +16,6 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -63,10 +62,9 @@ struct control {
     struct ll_proc *proc;
     uid_t super;
     bool has_super;
-    uid_t overflow; /* what unmapped users read as; (uid_t)-1: root is mapped, none is let in */
+    struct sendmail *sendmail;
     struct event *listener;
     struct event *look; /* at slow clients; pending while there are any */
-    int fd;
     struct client client[CLIENTS_MAX];
 };
 
@@ -243,8 +241,7 @@ static int on_frame(void *arg, const struct ll_frame *frame)
 
 static bool allowed(const struct control *ctl, uid_t uid)
 {
-    return uid == 0 || uid == geteuid() || (ctl->has_super && uid == ctl->super) ||
-           (ctl->overflow != (uid_t)-1 && uid == ctl->overflow);
+    return uid == 0 || uid == geteuid() || (ctl->has_super && uid == ctl->super);
 }
 
 static void on_connect(evutil_socket_t listener, short what, void *arg)
@@ -274,15 +271,6 @@ static void on_connect(evutil_socket_t listener, short what, void *arg)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-/* What users outside of our namespace read as, where root is one of them; else (uid_t)-1. The
- * file system's root shows it, and may be looked at in every sandbox. */
-static uid_t overflow_uid(void)
-{
-    struct stat st;
-
-    return stat("/", &st) == 0 && st.st_uid != 0 ? st.st_uid : (uid_t)-1;
-}
-
 static int start(struct ll_proc *proc)
 {
     struct control *ctl = calloc(1, sizeof(*ctl));
@@ -291,32 +279,49 @@ static int start(struct ll_proc *proc)
     if (!ctl)
         return -1;
     ctl->proc = proc;
-    ctl->fd = -1;
     ctl->has_super = ll_role_uid(proc->conf, LL_ROLE_SUPER, &ctl->super, &gid) == 0;
-    ctl->overflow = overflow_uid();
     ctl->look = evtimer_new(proc->base, on_look, ctl);
+    ctl->sendmail = sendmail_new(proc);
     proc->state = ctl;
-    return ctl->look ? 0 : -1;
+    return ctl->look && ctl->sendmail ? 0 : -1;
 }
 
 static void listener(struct ll_proc *proc, int fd, struct ll_slice title, struct ll_slice address)
 {
     struct control *ctl = proc->state;
 
+    if (ll_slice_eq(title, LL_LIT("sendmail"))) {
+        sendmail_listen(ctl->sendmail, fd);
+        return;
+    }
     if (!ll_slice_eq(title, LL_LIT("control")) || ctl->listener) {
         close(fd);
         return;
     }
-    ctl->fd = fd;
     ctl->listener = event_new(proc->base, fd, EV_READ | EV_PERSIST, on_connect, ctl);
     if (!ctl->listener || event_add(ctl->listener, NULL) < 0)
         ll_log(LL_LOG_ERROR, "control-deaf", LL_FS("why", strerror(errno)));
+}
+
+static void peer_up(struct ll_peer *peer)
+{
+    struct control *ctl = peer->proc->state;
+
+    sendmail_peer_up(ctl->sendmail, peer);
+}
+
+static int on_local_answer(struct ll_peer *peer, const struct ll_msg *m)
+{
+    struct control *ctl = peer->proc->state;
+
+    return sendmail_answer(ctl->sendmail, m);
 }
 
 static void peer_down(struct ll_peer *peer)
 {
     struct control *ctl = peer->proc->state;
 
+    sendmail_peer_down(ctl->sendmail, peer);
     for (size_t i = 0; i < CLIENTS_MAX; i++)
         for (size_t k = 0; ctl->client[i].control && k < REQUESTS_MAX; k++) {
             struct request *r = &ctl->client[i].request[k];
@@ -332,6 +337,9 @@ static void peer_down(struct ll_peer *peer)
 const struct ll_role_ops ll_role_control = {
     .start = start,
     .listener = listener,
+    .peer_up = peer_up,
     .peer_down = peer_down,
-    .on = {[LL_MSG_CTL_LINE] = on_answer, [LL_MSG_CTL_END] = on_answer},
+    .on = {[LL_MSG_CTL_LINE] = on_answer,
+           [LL_MSG_CTL_END] = on_answer,
+           [LL_MSG_LOCAL_ANSWER] = on_local_answer},
 };

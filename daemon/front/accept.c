@@ -20,6 +20,7 @@ void front_service_unref(struct service *s)
         return;
     free(s->title);
     free(s->hostname);
+    free(s->greeting);
     free(s);
 }
 
@@ -28,7 +29,8 @@ static uint32_t limit(int64_t v)
     return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 }
 
-static struct service *service_new(const struct ll_conf *conf, const struct ll_conf_listener *l)
+static struct service *service_new(const struct ll_conf *conf, const struct ll_conf_listener *l,
+                                   const char *greeting)
 {
     struct service *s = calloc(1, sizeof(*s));
 
@@ -41,12 +43,13 @@ static struct service *service_new(const struct ll_conf *conf, const struct ll_c
     s->hide_client = s->submission && conf->hide_client;
     s->title = ll_slice_dup(ll_slice_str(l->title));
     s->hostname = ll_slice_dup(ll_slice_str(conf->hostname));
-    if (!s->title || !s->hostname) {
+    s->greeting = ll_slice_dup(ll_slice_str(greeting));
+    if (!s->title || !s->hostname || !s->greeting) {
         front_service_unref(s);
         return NULL;
     }
     ll_smtpd_conf_init(&s->conf, s->submission ? LL_SMTPD_SUBMISSION : LL_SMTPD_MX);
-    s->conf.hostname = s->hostname;
+    s->conf.hostname = s->greeting;
     s->conf.size_max = conf->message_size > 0 ? (uint64_t)conf->message_size : 0;
     s->conf.recipients_max =
         limit(s->submission ? conf->recipients_submission : conf->recipients_mx);
@@ -56,6 +59,15 @@ static struct service *service_new(const struct ll_conf *conf, const struct ll_c
     s->conf.command_timeout = (uint64_t)conf->command_timeout * 1000;
     s->conf.data_timeout = (uint64_t)conf->data_timeout * 1000;
     return s;
+}
+
+/* Local users learn from the banner which domain is theirs. */
+struct service *front_service_local(const struct ll_conf *conf)
+{
+    static char title[] = "local", kind[] = "submission", tls[] = "none";
+    const struct ll_conf_listener l = {.title = title, .kind = kind, .tls = tls};
+
+    return service_new(conf, &l, conf->local_domain);
 }
 
 /* ---- on and off --------------------------------------------------------------------------------
@@ -116,7 +128,7 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
             return; /* EAGAIN: another worker was faster; ECONNABORTED and its like: next turn */
         }
         ll_ip_of((struct sockaddr *)&from, &ip);
-        front_session_new(f, l, c, &ip);
+        front_session_new(f, l->service, c, &ip, NULL);
         if ((uint64_t)f->n_sessions + FRONT_FDS_KEPT >= f->fd_limit)
             front_listeners_update(f);
     }
@@ -150,7 +162,7 @@ void front_listener_add(struct front *f, int fd, struct ll_slice title, struct l
     l->fd = fd;
     l->front = f;
     l->address = ll_slice_dup(address);
-    l->service = service_new(f->proc->conf, conf);
+    l->service = service_new(f->proc->conf, conf, f->proc->conf->hostname);
     if (!l->address || !l->service ||
         event_assign(&l->ev, f->proc->base, fd, EV_READ | EV_PERSIST, on_connection, l) != 0) {
         ll_log(LL_LOG_ERROR, "listener-failed", LL_F("listener", title), LL_F("address", address));
@@ -182,7 +194,9 @@ void front_listeners_reconf(struct front *f)
         struct listener *l = *at;
         const struct ll_conf_listener *conf =
             ll_conf_listener(f->proc->conf, ll_slice_str(l->service->title));
-        struct service *s = still_wanted(conf, l) ? service_new(f->proc->conf, conf) : NULL;
+        struct service *s = still_wanted(conf, l)
+                                ? service_new(f->proc->conf, conf, f->proc->conf->hostname)
+                                : NULL;
 
         if (s && s->submission == f->submission) {
             front_service_unref(l->service);

@@ -55,7 +55,7 @@ void front_ask_auth(struct session *s, const struct ll_smtpd_event *e)
 
     m.login_ask.user = e->user;
     m.login_ask.password = e->password;
-    m.login_ask.client = ll_slice_str(ll_ip_text(&s->ip, ip));
+    m.login_ask.client = ll_slice_str(front_client(s, ip));
     if (!s->service->submission || !ask(s, ASKED_LOGIN, auth_of(s), &m))
         front_reply(s, &ll_verdict_auth_away);
 }
@@ -90,7 +90,10 @@ void front_ask_mail(struct session *s, const struct ll_smtpd_event *e)
 
     if (v.code == 0 && !front_letter_begin(s, mail))
         v = ll_verdict_later;
-    if (v.code != 0 || !s->login || ll_mailbox_null(&mail->from)) {
+    if (v.code == 0 && s->local && !front_local_may_send(s))
+        v = ll_verdict_rate;
+    if (v.code != 0 || !s->login || ll_mailbox_null(&mail->from) ||
+        front_local_any(s, &mail->from)) {
         if (v.code != 0)
             front_letter_forget(s);
         front_reply(s, &v);
@@ -115,10 +118,12 @@ int front_on_sender(struct ll_peer *peer, const struct ll_msg *m)
 
         ll_log(LL_LOG_INFO, "sender-refused", LL_F("user", ll_smtpd_user(s->smtpd)),
                LL_F("from", s->letter ? front_letter_reverse(s->letter) : LL_LIT("")),
-               LL_FS("client", ll_ip_text(&s->ip, ip)));
+               LL_FS("client", front_client(s, ip)));
         front_letter_forget(s);
     }
-    front_answer(s, m->sender_answer.allowed ? &yes : &ll_verdict_sender);
+    front_answer(s, m->sender_answer.allowed ? &yes
+                    : s->local               ? &ll_verdict_local_sender
+                                             : &ll_verdict_sender);
     return 0;
 }
 
@@ -132,7 +137,7 @@ static void log_refused(struct session *s, struct ll_slice address, const struct
 
     ll_log(LL_LOG_INFO, "recipient-refused", LL_F("to", address),
            LL_F("from", s->letter ? front_letter_reverse(s->letter) : LL_LIT("")),
-           LL_FS("client", ll_ip_text(&s->ip, ip)), LL_FU("code", v->code), LL_FS("why", v->text));
+           LL_FS("client", front_client(s, ip)), LL_FU("code", v->code), LL_FS("why", v->text));
 }
 
 static struct addr_cached *cached(struct front *f, struct ll_slice address)

@@ -113,6 +113,7 @@ static int front_start(struct ll_proc *proc)
         event_add(f->tick, &every) != 0)
         return -1;
     take_trusted(f);
+    front_local_reconf(f);
     return 0;
 }
 
@@ -125,6 +126,7 @@ static void front_reconf(struct ll_proc *proc, const struct ll_conf *old)
     ll_keeper_client_reconf(f->tls);
     memset(f->addr_cache, 0, ADDR_CACHE * sizeof(f->addr_cache[0]));
     front_listeners_reconf(f);
+    front_local_reconf(f);
 }
 
 static void front_listener(struct ll_proc *proc, int fd, struct ll_slice title,
@@ -212,6 +214,7 @@ const struct ll_role_ops ll_role_front = {
             [LL_MSG_SENDER_ANSWER] = front_on_sender,
             [LL_MSG_ADDR_ANSWER] = front_on_addr,
             [LL_MSG_PROBE_ANSWER] = front_on_probe,
+            [LL_MSG_LOCAL] = front_on_local,
             [LL_MSG_SEGMENT] = on_writer_message,
             [LL_MSG_FILE] = on_writer_message,
             [LL_MSG_SPACE] = on_writer_message,

@@ -2,7 +2,7 @@
  * front: the inside of the process that talks to SMTP clients (front-mx and front-sub).
  *
  *   front.c    the role: start, configuration, peers, messages, draining
- *   accept.c   listening sockets
+ *   accept.c   listening sockets;  local.c   sessions of local users (sendmail)
  *   session.c  one connection: octets and TLS between the socket and the engine
  *   ask.c      the engine's questions, put to auth and relay
  *   letter.c   one letter: recipients, content, checks, into the journal
@@ -48,6 +48,7 @@
 #define FRONT_GATHER_SOFT  (64u << 20)  /* from here on, long letters go to their file early */
 #define FRONT_CHUNK        (64u << 10)  /* octets written to a body file at once */
 #define FRONT_SPARE        32           /* letters kept for the next one */
+#define FRONT_LOCAL_USERS  256          /* local users that are counted at a time */
 
 /* What a listener's sessions share. A reload makes a new one; sessions keep theirs. */
 struct service {
@@ -55,6 +56,8 @@ struct service {
     struct ll_smtpd_conf conf; /* starttls follows the certificates */
     char *title;
     char *hostname;
+    char
+        *greeting; /* the name in the banner: hostname; for local users the domain that is theirs */
     bool implicit; /* TLS from the first octet */
     bool offer;    /* STARTTLS is wanted */
     bool submission;
@@ -83,6 +86,21 @@ enum asked { ASKED_NOTHING, ASKED_LOGIN, ASKED_SENDER, ASKED_ADDR, ASKED_PROBE, 
 
 struct letter;
 
+/* A local user, and what is counted of it. */
+struct local_user {
+    uint32_t uid;
+    uint32_t sessions;
+    uint64_t letters; /* that it may send now */
+    uint64_t since;   /* ms of the last refill; 0: free */
+};
+
+/* Who comes by LOCAL. */
+struct local_client {
+    struct local_user *user;
+    bool trusted; /* may send from any address */
+    struct ll_slice address;
+};
+
 struct session {
     TAILQ_ENTRY(session) all;
     struct front *front;
@@ -91,6 +109,7 @@ struct session {
     const struct ll_smtp_rcpt *rcpt; /* of the open question */
     struct ll_tls_conn *tls;
     struct letter *letter;
+    struct local_user *local; /* NULL: a client of the network */
     struct event readable, writable;
     struct ll_buf in; /* octets that the engine has not taken */
     size_t in_at;
@@ -105,7 +124,7 @@ struct session {
     bool start_tls;        /* as soon as the output is out */
     bool closing;          /* the same */
     bool read_wants_write, write_wants_read;
-    bool trusted, named_peer, login;
+    bool trusted, named_peer, login, local_trusted;
     bool wants_linger;
     bool more;         /* TLS may hold octets that were not read */
     bool wants_file;   /* its letter waits for a body file; no input is taken */
@@ -182,6 +201,8 @@ struct front {
     bool stored_once;      /* the writer was ready: from then on sessions are taken */
     uint32_t serial;
     struct addr_cached *addr_cache;
+    struct service *local_service;
+    struct local_user local_users[FRONT_LOCAL_USERS];
     uint8_t scratch[FRONT_SCRATCH];
 };
 
@@ -192,10 +213,13 @@ void front_listeners_close(struct front *);
 /* Turns accepting on and off as certificates, sessions and descriptors demand. */
 void front_listeners_update(struct front *);
 void front_service_unref(struct service *);
+struct service *front_service_local(const struct ll_conf *); /* NULL without memory */
 
 /* session.c */
-void front_session_new(struct front *, struct listener *, int fd, const struct ll_ip *);
-void front_settle(struct session *); /* may free it */
+void front_session_new(struct front *, struct service *, int fd, const struct ll_ip *,
+                       const struct local_client *);
+void front_refuse(int fd, const char *reply); /* says it, and closes */
+void front_settle(struct session *);          /* may free it */
 /* The open question is answered; *v code 0: yes. settles. */
 void front_answer(struct session *, const struct ll_verdict *v);
 void front_resume(struct session *);                     /* what stopped it is over; may free it */
@@ -231,6 +255,18 @@ void front_letter_no_file(struct session *); /* none came in time; may free the 
 void front_letter_forget(struct session *);  /* RESET, or the session ends */
 void front_letters_release(struct front *);
 struct ll_slice front_letter_reverse(const struct letter *);
+
+/* local.c */
+int front_on_local(struct ll_peer *, const struct ll_msg *);
+void front_local_reconf(struct front *);
+/* It needs no leave of auth to send from there: its own address, or it may use any. */
+bool front_local_any(const struct session *, const struct ll_mailbox *from);
+bool front_local_may_send(struct session *); /* counts one letter */
+/* The address for a Sender field, where the letter's author is not proven to be its sender (RFC
+ * 5322 3.6.2); else empty. */
+struct ll_slice front_local_sender(const struct letter *, struct ll_slice header);
+/* For log and receipt: the client's address, or "uid:1000". */
+const char *front_client(const struct session *, char text[LL_IP_TEXT]);
 
 /* trace.c */
 bool front_trace_received(struct session *, struct letter *, struct ll_buf *out);

@@ -252,7 +252,8 @@ static void fix_up(struct letter *l, struct ll_slice header)
     struct ll_buf out = LL_BUF(LL_MSG_HEADER_MAX + 4096);
     struct ll_msg_fixup how = {.unix_s = l->arrived_ms / 1000,
                                .random = ll_slice(random, sizeof(random)),
-                               .host = ll_slice_str(l->front->proc->conf->hostname)};
+                               .host = ll_slice_str(l->front->proc->conf->hostname),
+                               .sender = front_local_sender(l, header)};
     bool changed = false;
     enum ll_msg_error e = LL_MSG_RESOURCE;
 
@@ -464,7 +465,7 @@ static void log_refused(const struct session *s, const struct letter *l)
 
     ll_log(LL_LOG_INFO, "letter-refused", LL_F("from", front_letter_reverse(l)),
            LL_FU("recipients", l->n_rcpts), LL_FU("size", l->received),
-           LL_FS("client", ll_ip_text(&s->ip, ip)), LL_FU("code", l->verdict.code),
+           LL_FS("client", front_client(s, ip)), LL_FU("code", l->verdict.code),
            LL_FS("why", l->verdict.text), LL_FU("session", s->id));
 }
 

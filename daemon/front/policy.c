@@ -6,6 +6,11 @@ const struct ll_verdict ll_verdict_auth_away = {454, "4.7.0",
 const struct ll_verdict ll_verdict_later = {451, "4.3.0", "Not possible now, try again later"};
 const struct ll_verdict ll_verdict_sender = {553, "5.7.1",
                                              "This login may not send from that address"};
+const struct ll_verdict ll_verdict_local_sender = {
+    553, "5.7.1",
+    "This user may not send from that address (see trusted_users and local_any_sender)"};
+const struct ll_verdict ll_verdict_rate = {450, "4.7.1",
+                                           "Too many letters from this user, try again later"};
 const struct ll_verdict ll_verdict_loop = {
     554, "5.4.6", "The letter loops: it was delivered to this address before"};
 const struct ll_verdict ll_verdict_received = {554, "5.4.6",

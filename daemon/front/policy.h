@@ -42,6 +42,7 @@ struct ll_verdict ll_policy_login(uint8_t result);
 struct ll_verdict ll_policy_stored(enum ll_stored);
 /* Fixed verdicts. */
 extern const struct ll_verdict ll_verdict_auth_away, ll_verdict_later, ll_verdict_sender,
-    ll_verdict_loop, ll_verdict_received, ll_verdict_full, ll_verdict_busy, ll_verdict_many_from;
+    ll_verdict_local_sender, ll_verdict_rate, ll_verdict_loop, ll_verdict_received, ll_verdict_full,
+    ll_verdict_busy, ll_verdict_many_from;
 
 #endif

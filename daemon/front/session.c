@@ -37,6 +37,8 @@ static void session_free(struct session *s)
     f->free_slots[f->n_free++] = s->slot;
     TAILQ_REMOVE(&f->sessions, s, all);
     f->n_sessions--;
+    if (s->local)
+        s->local->sessions--;
     front_service_unref(s->service);
     free(s);
     if (f->proc->draining && f->n_sessions == 0)
@@ -59,7 +61,7 @@ static void log_session(const struct session *s, enum ll_log_level level, const 
 {
     char ip[LL_IP_TEXT];
 
-    ll_log(level, event, LL_FU("session", s->id), LL_FS("client", ll_ip_text(&s->ip, ip)),
+    ll_log(level, event, LL_FU("session", s->id), LL_FS("client", front_client(s, ip)),
            LL_FU("port", s->ip.port), LL_FS("listener", s->service->title), LL_FS("why", why));
 }
 
@@ -554,16 +556,30 @@ static void say_hello(struct session *s)
         ll_smtpd_start(s->smtpd, ll_now_ms());
 }
 
-static void refuse_full(int fd)
+void front_refuse(int fd, const char *reply)
 {
-    static const char text[] = "421 4.3.2 Too many connections, try again later\r\n";
-
-    if (send(fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+    if (send(fd, reply, strlen(reply), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
         shutdown(fd, SHUT_WR);
     close(fd);
 }
 
-void front_session_new(struct front *f, struct listener *l, int fd, const struct ll_ip *ip)
+static void refuse_full(int fd)
+{
+    front_refuse(fd, "421 4.3.2 Too many connections, try again later\r\n");
+}
+
+/* The kernel has proved who it is: as good as a login. */
+static bool take_local(struct session *s, const struct local_client *local)
+{
+    s->local = local->user;
+    s->local_trusted = local->trusted;
+    s->login = ll_smtpd_set_user(s->smtpd, local->address);
+    s->local->sessions++;
+    return s->login;
+}
+
+void front_session_new(struct front *f, struct service *service, int fd, const struct ll_ip *ip,
+                       const struct local_client *local)
 {
     uint64_t now = ll_now_ms();
     struct session *s;
@@ -574,7 +590,7 @@ void front_session_new(struct front *f, struct listener *l, int fd, const struct
     }
     s = calloc(1, sizeof(*s));
     if (s)
-        s->smtpd = ll_smtpd_new(&l->service->conf, now);
+        s->smtpd = ll_smtpd_new(&service->conf, now);
     if (!s || !s->smtpd || !slot_take(f, s)) {
         if (s)
             ll_smtpd_free(s->smtpd);
@@ -583,7 +599,7 @@ void front_session_new(struct front *f, struct listener *l, int fd, const struct
         return;
     }
     s->front = f;
-    s->service = l->service;
+    s->service = service;
     s->service->refs++;
     s->fd = fd;
     s->ip = *ip;
@@ -597,7 +613,9 @@ void front_session_new(struct front *f, struct listener *l, int fd, const struct
     f->n_sessions++;
     log_session(s, LL_LOG_DEBUG, "connect", NULL);
     ll_smtpd_trust(s->smtpd, s->trusted);
-    if (s->service->implicit) {
+    if (local && !take_local(s, local)) {
+        s->mode = MODE_DEAD;
+    } else if (s->service->implicit) {
         handshake_begin(s);
     } else {
         say_hello(s);

@@ -10,6 +10,8 @@ bool front_trace_received(struct session *s, struct letter *l, struct ll_buf *ou
                                 .by = ll_slice_str(s->service->hostname),
                                 .with = ll_slice_str(ll_smtpd_with(s->smtpd)),
                                 .hide_client = s->service->hide_client,
+                                .local = s->local != NULL,
+                                .uid = s->local ? s->local->uid : 0,
                                 .utf8 = l->declared_utf8,
                                 .unix_s = l->arrived_ms / 1000};
     uint64_t next = ll_writer_next_id(s->front->writer);
@@ -20,7 +22,9 @@ bool front_trace_received(struct session *s, struct letter *l, struct ll_buf *ou
         return false;
     ll_letter_id_format(&id, next);
     r.id = ll_buf_slice(&id);
-    r.ip = ll_slice_str(ll_ip_text(&s->ip, ip));
+    if (s->local)
+        r.with = LL_LIT("");
+    r.ip = ll_slice_str(front_client(s, ip));
     if (l->n_rcpts == 1)
         r.recipient = ll_slice(l->text.p + l->rcpts[0].at, l->rcpts[0].address_n);
     if (tls) {
@@ -39,11 +43,12 @@ void front_trace_facts(struct session *s, struct letter *l, struct ll_buf *out)
     char ip[LL_IP_TEXT];
 
     ll_json_open(&j, '{');
-    ll_json_cstr(&j, "client", ll_ip_text(&s->ip, ip));
-    ll_json_int(&j, "port", s->ip.port);
+    ll_json_cstr(&j, "client", front_client(s, ip));
+    if (!s->local)
+        ll_json_int(&j, "port", s->ip.port);
     ll_json_cstr(&j, "listener", s->service->title);
     ll_json_str(&j, "helo", ll_smtpd_helo(s->smtpd));
-    ll_json_cstr(&j, "protocol", ll_smtpd_with(s->smtpd));
+    ll_json_cstr(&j, "protocol", s->local ? "local" : ll_smtpd_with(s->smtpd));
     if (tls) {
         ll_json_cstr(&j, "tls", tls->version);
         ll_json_cstr(&j, "cipher", tls->cipher);
@@ -68,7 +73,7 @@ void front_trace_log(const struct letter *l, uint64_t id)
     ll_letter_id_format(&name, id);
     ll_log(LL_LOG_INFO, "letter", LL_F("id", ll_buf_slice(&name)),
            LL_F("from", front_letter_reverse(l)), LL_FU("recipients", l->n_rcpts),
-           LL_FU("size", l->octets), LL_FS("client", s ? ll_ip_text(&s->ip, ip) : "gone"),
+           LL_FU("size", l->octets), LL_FS("client", s ? front_client(s, ip) : "gone"),
            LL_FS("tls", tls ? tls->version : ""),
            LL_F("login", s && s->login ? ll_smtpd_user(s->smtpd) : LL_LIT("")),
            LL_FU("session", s ? s->id : 0));

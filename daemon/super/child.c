@@ -138,7 +138,7 @@ int child_start(struct child *c)
 
     if (ll_ipc_pair(fd) != 0)
         return -1;
-    pid = s->has_stems ? stem_start(s, c->role, c->index, fd[1]) : fork();
+    pid = s->stems[c->role] >= 0 ? stem_start(s, c->role, c->index, fd[1]) : fork();
     if (pid == 0)
         child_become_role(c, fd[1]);
     close(fd[1]);

@@ -183,7 +183,7 @@ void super_listen_prune(struct super *s, const struct ll_conf *conf)
     for (size_t k = s->n_sockets; k > 0; k--) {
         const struct listening *l = &s->sockets[k - 1];
         const struct ll_conf_listener *c = ll_conf_listener(conf, ll_slice_str(l->title));
-        bool wanted = strcmp(l->title, SUPER_CONTROL) == 0 && l->role == LL_ROLE_CONTROL;
+        bool wanted = l->role == LL_ROLE_CONTROL;
 
         for (size_t i = 0; c && c->address[i] && role_of(c) == l->role &&
                            l->worker < ll_role_workers(conf, l->role);
@@ -194,14 +194,31 @@ void super_listen_prune(struct super *s, const struct ll_conf *conf)
     }
 }
 
-int super_listen_control(struct super *s, struct ll_buf *err)
+/* The sockets that control accepts on: the only list. */
+static const struct door {
+    const char *title, *file;
+    int type;
+    mode_t mode; /* who may connect */
+} doors[] = {
+    {SUPER_CONTROL, "control.sock", SOCK_SEQPACKET, 0600},
+    {SUPER_SENDMAIL, "sendmail.sock", SOCK_STREAM, 0666},
+};
+
+static struct sockaddr_un door_address(const struct super *s, const struct door *d)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
+
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/%s", s->conf->run_dir, d->file);
+    return sun;
+}
+
+static int open_door(struct super *s, const struct door *d, struct ll_buf *err)
+{
+    struct sockaddr_un sun = door_address(s, d);
     uid_t uid;
     gid_t gid;
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, d->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/control.sock", s->conf->run_dir);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0) {
         ll_buf_printf(err, "%s answers: letterlockd runs already; `letterlock stop` ends it\n",
                       sun.sun_path);
@@ -210,15 +227,39 @@ int super_listen_control(struct super *s, struct ll_buf *err)
     }
     unlink(sun.sun_path);
     if (fd < 0 || bind(fd, (struct sockaddr *)&sun, sizeof(sun)) != 0 ||
-        chmod(sun.sun_path, 0600) != 0 ||
+        chmod(sun.sun_path, d->mode) != 0 ||
         (s->root && (ll_role_uid(s->conf, LL_ROLE_SUPER, &uid, &gid) != 0 ||
                      lchown(sun.sun_path, uid, gid) != 0)) ||
-        listen(fd, 128) != 0 || !add(s, fd, SUPER_CONTROL, sun.sun_path, LL_ROLE_CONTROL, 0)) {
-        ll_buf_printf(err, "the control socket %s cannot be made: %s; check run_dir\n",
-                      sun.sun_path, strerror(errno));
+        listen(fd, 128) != 0 || !add(s, fd, d->title, sun.sun_path, LL_ROLE_CONTROL, 0)) {
+        ll_buf_printf(err, "the socket %s cannot be made: %s; check run_dir\n", sun.sun_path,
+                      strerror(errno));
         if (fd >= 0)
             close(fd);
         return -1;
     }
     return 0;
+}
+
+static bool is_open(const struct super *s, const struct door *d)
+{
+    for (size_t i = 0; i < s->n_sockets; i++)
+        if (s->sockets[i].role == LL_ROLE_CONTROL && strcmp(s->sockets[i].title, d->title) == 0)
+            return true;
+    return false;
+}
+
+int super_listen_control(struct super *s, struct ll_buf *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < LL_COUNT(doors); i++)
+        if (!is_open(s, &doors[i]))
+            r = open_door(s, &doors[i], err);
+    return r;
+}
+
+void super_unlink_control(const struct super *s)
+{
+    for (size_t i = 0; i < LL_COUNT(doors); i++)
+        unlink(door_address(s, &doors[i]).sun_path);
 }

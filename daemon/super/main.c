@@ -155,6 +155,8 @@ static int open_sockets(struct super *s, struct ll_buf *err)
 static int start(struct super *s, struct ll_buf *err)
 {
     raise_limits();
+    for (unsigned r = 0; r < LL_ROLE_COUNT; r++)
+        s->stems[r] = -1;
     if (super_open_programs(s, err) != 0)
         return EX_UNAVAILABLE;
     s->root = geteuid() == 0;
@@ -183,15 +185,14 @@ static void clean_up(struct super *s)
 
     for (size_t i = 0; i < s->n_children; i++)
         super_kill(s, s->children[i]);
-    for (size_t i = 0; s->has_stems && i < LL_ROLE_COUNT; i++)
+    for (size_t i = 0; i < LL_ROLE_COUNT; i++)
         if (s->stems[i] >= 0)
             close(s->stems[i]); /* they end by that */
     while (waitpid(-1, NULL, 0) > 0) {
     }
     snprintf(path, sizeof(path), "%s/letterlockd.pid", s->conf->run_dir);
     unlink(path);
-    snprintf(path, sizeof(path), "%s/control.sock", s->conf->run_dir);
-    unlink(path);
+    super_unlink_control(s);
 }
 
 static int serve(struct super *s)

@@ -4,6 +4,9 @@
  * becomes the role's user for good, and then does two things on super's word: start a process of
  * its role, and kill one. What it starts is super's child (CLONE_PARENT), so that deaths are seen
  * as without stems.
+ *
+ * control has a stem always: it must see who calls (SO_PEERCRED), and within our user namespace all
+ * users but ours read as one number.
  */
 #include "daemon/super/super.h"
 
@@ -93,7 +96,7 @@ static void close_others(struct super *s, int socket, int program)
     close_range((unsigned)(socket > program ? socket : program) + 1, ~0U, 0);
 }
 
-static int fork_stem(struct super *s, enum ll_role role)
+int super_make_stem(struct super *s, enum ll_role role)
 {
     int fd[2];
     pid_t pid;
@@ -106,6 +109,7 @@ static int fork_stem(struct super *s, enum ll_role role)
         signal(SIGTERM, SIG_IGN);
         signal(SIGHUP, SIG_IGN);
         signal(SIGUSR1, SIG_IGN);
+        dup2(s->log_fd, STDERR_FILENO); /* who waits for our end of a pipe shall not wait for this */
         close_others(s, fd[1], s->programs[role]);
         if (super_become(s, role) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
             prctl(PR_SET_DUMPABLE, 0) != 0 || setuid(0) == 0 || chdir("/") != 0)
@@ -125,12 +129,9 @@ static int fork_stem(struct super *s, enum ll_role role)
 
 int super_make_stems(struct super *s)
 {
-    for (unsigned r = 0; r < LL_ROLE_COUNT; r++) {
-        s->stems[r] = -1;
-        if (s->programs[r] >= 0 && fork_stem(s, (enum ll_role)r) != 0)
+    for (unsigned r = 0; r < LL_ROLE_COUNT; r++)
+        if (s->stems[r] < 0 && s->programs[r] >= 0 && super_make_stem(s, (enum ll_role)r) != 0)
             return -1;
-    }
-    s->has_stems = true;
     return 0;
 }
 

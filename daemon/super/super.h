@@ -28,7 +28,8 @@
 #define SUPER_BACKOFF_MAX  30        /* seconds: longest wait before a restart */
 #define SUPER_START_MAX    60        /* seconds until every role must have said STARTED */
 #define SUPER_FD_LOW       10        /* our descriptors lie above those that a child gets */
-#define SUPER_CONTROL      "control" /* title of the control socket among the listeners */
+#define SUPER_CONTROL      "control" /* titles of control's sockets among the listeners */
+#define SUPER_SENDMAIL     "sendmail"
 
 struct super;
 
@@ -67,8 +68,7 @@ struct super {
     bool root;                /* started as root: roles have users of their own */
     uid_t uid[LL_ROLE_COUNT]; /* those users */
     gid_t gid[LL_ROLE_COUNT];
-    bool has_stems;           /* a process of each role's user starts and kills for us */
-    int stems[LL_ROLE_COUNT]; /* sockets to them */
+    int stems[LL_ROLE_COUNT]; /* sockets to processes that start and kill for us; -1: none */
     struct ll_conf *conf;
     uint64_t generation;
     int conf_fd;  /* sealed memfd with the encoded configuration */
@@ -101,7 +101,8 @@ void super_kill(const struct super *, const struct child *);
 int super_folders(const struct super *, struct ll_buf *err);
 
 /* ---- stem.c ---- */
-/* Still as root: forks the stems. 0 or -1. */
+/* Still as root: forks the stem of a role; those of all that have none. 0 or -1. */
+int super_make_stem(struct super *, enum ll_role);
 int super_make_stems(struct super *);
 /* Starts a worker of that role with this end of its channel; its pid, or -1. */
 pid_t stem_start(const struct super *, enum ll_role, unsigned index, int channel);
@@ -113,8 +114,9 @@ void stem_kill(const struct super *, enum ll_role, pid_t);
 /* Opens what `conf` wants and is not open; `fresh` marks the new ones. -1 or BUSY with a sentence
  * in *err: nothing stays open of what this call opened. */
 int super_listen(struct super *, const struct ll_conf *conf, struct ll_buf *err);
-/* The control socket. -1 or BUSY with a sentence in *err. */
+/* The sockets of control. -1 or BUSY with a sentence in *err. */
 int super_listen_control(struct super *, struct ll_buf *err);
+void super_unlink_control(const struct super *);
 /* Closes the sockets that `conf` does not want. */
 void super_listen_prune(struct super *, const struct ll_conf *conf);
 

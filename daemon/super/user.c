@@ -143,7 +143,7 @@ int super_leave_root(struct super *s, struct ll_buf *err)
 
     if (!s->root)
         return 0;
-    entered = enter_namespace(s);
+    entered = super_make_stem(s, LL_ROLE_CONTROL) == 0 ? enter_namespace(s) : -1;
     if (entered == 1)
         ll_log(LL_LOG_INFO, "no-user-namespace", LL_FS("instead", "one stem process a role"));
     if (entered < 0 || (entered == 0 ? leave_by_namespace(s) : leave_by_stems(s)) != 0) {
@@ -176,7 +176,7 @@ void super_kill(const struct super *s, const struct child *c)
 
     if (c->pid <= 0)
         return;
-    if (s->has_stems) {
+    if (s->stems[c->role] >= 0) {
         stem_kill(s, c->role, c->pid);
         return;
     }

@@ -150,7 +150,9 @@ struct ll_msg_received {
     bool hide_client; /* submission: "from [127.0.0.1]" style facts are left out: the field begins
                          with "by" (RFC 5321 4.4 allows it where the client is not SMTP's business;
                          RFC 6409 8 leaves privacy to the server) */
-    bool utf8;        /* recipient may hold UTF-8 */
+    bool local; /* by a user of this machine: "by HOST (local uid 1000)", and no from and with */
+    uint32_t uid;
+    bool utf8; /* recipient may hold UTF-8 */
     int64_t unix_s;
 };
 /* Appends the field; whatever is not clean in a part is left out or replaced by '?', so that no
@@ -163,6 +165,7 @@ struct ll_msg_fixup {
     int64_t unix_s;
     struct ll_slice random; /* for a Message-ID: 16 octets or more */
     struct ll_slice host;   /* own host name, for a Message-ID */
+    struct ll_slice sender; /* address that replaces what Sender says; empty: it is left alone */
     bool keep_bcc;          /* false: Bcc and Resent-Bcc are removed (RFC 5322 3.6.3) */
 };
 /* RFC 6409 8: adds Date and Message-ID where they are missing, removes Bcc and Return-Path, refuses

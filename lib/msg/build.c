@@ -131,7 +131,7 @@ static void literal(struct ll_buf *to, struct ll_slice ip)
 
 static void from_part(struct received *r, const struct ll_msg_received *m, struct ll_buf *word)
 {
-    if (m->hide_client)
+    if (m->hide_client || m->local)
         return;
     ll_buf_puts(word, "from ");
     if (m->helo.n)
@@ -177,6 +177,15 @@ static void tls_part(struct received *r, const struct ll_msg_received *m, struct
     ll_buf_clear(word);
 }
 
+static void local_part(struct received *r, const struct ll_msg_received *m, struct ll_buf *word)
+{
+    if (!m->local)
+        return;
+    ll_buf_printf(word, "(local uid %u)", m->uid);
+    piece(r, ll_buf_slice(word));
+    ll_buf_clear(word);
+}
+
 /* An address between < and >, or nothing: an odd one is not worth a broken field. */
 static void for_part(struct received *r, const struct ll_msg_received *m, struct ll_buf *word)
 {
@@ -202,6 +211,7 @@ void ll_msg_received_put(struct ll_buf *out, const struct ll_msg_received *m)
     ll_buf_puts(out, "Received:");
     from_part(&r, m, &word);
     labelled(&r, &word, "by ", m->by);
+    local_part(&r, m, &word);
     labelled(&r, &word, "with ", m->with);
     tls_part(&r, m, &word);
     labelled(&r, &word, "id ", m->id);
@@ -245,6 +255,8 @@ static bool dropped(const struct ll_msg_field *f, const struct ll_msg_fixup *fix
     if (!fix->keep_bcc &&
         (ll_slice_caseeq(f->name, LL_LIT("Bcc")) || ll_slice_caseeq(f->name, LL_LIT("Resent-Bcc"))))
         return true;
+    if (fix->sender.n > 0 && ll_slice_caseeq(f->name, LL_LIT("Sender")))
+        return true;
     return ll_slice_caseeq(f->name, LL_LIT("Return-Path"));
 }
 
@@ -264,7 +276,8 @@ enum ll_msg_error ll_msg_fixup(struct ll_slice header, const struct ll_msg_fixup
     if (error != LL_MSG_OK)
         return error;
     add_id = facts.message_id == 0;
-    if (facts.date && !add_id && !facts.return_path && (!facts.bcc || fix->keep_bcc)) {
+    if (facts.date && !add_id && !facts.return_path && (!facts.bcc || fix->keep_bcc) &&
+        fix->sender.n == 0) {
         *ret_changed = false;
         return LL_MSG_OK;
     }
@@ -275,6 +288,8 @@ enum ll_msg_error ll_msg_fixup(struct ll_slice header, const struct ll_msg_fixup
         if (f.raw.p[f.raw.n - 1] != '\n')
             ll_buf_puts(out, "\r\n"); /* the last line of a letter without a body */
     }
+    if (fix->sender.n > 0 && !ll_msg_field_put(out, "Sender", fix->sender, true))
+        return LL_MSG_RESOURCE;
     if (!facts.date)
         ll_msg_date_put(out, fix->unix_s);
     if (add_id) {

@@ -253,7 +253,7 @@ static const struct attempt attempts[] = {
     {"read a foreign file", read_outside, 0},
     {"write a foreign file", write_outside, 0},
     {"make a foreign file", make_outside, 0},
-    {"read /etc/passwd", passwd, 0},
+    {"read /etc/passwd", passwd, AUTH}, /* to name local users */
     {"write own memory", proc_mem, 0},
     {"read its files", read_inside, KEEPER | AUTH | DNS | QUEUE | LOCAL | RELAY},
     {"write its files", write_inside, AUTH | QUEUE | LOCAL},
