@@ -109,7 +109,8 @@ int super_make_stem(struct super *s, enum ll_role role)
         signal(SIGTERM, SIG_IGN);
         signal(SIGHUP, SIG_IGN);
         signal(SIGUSR1, SIG_IGN);
-        dup2(s->log_fd, STDERR_FILENO); /* who waits for our end of a pipe shall not wait for this */
+        dup2(s->log_fd,
+             STDERR_FILENO); /* who waits for our end of a pipe shall not wait for this */
         close_others(s, fd[1], s->programs[role]);
         if (super_become(s, role) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
             prctl(PR_SET_DUMPABLE, 0) != 0 || setuid(0) == 0 || chdir("/") != 0)
