@@ -341,26 +341,44 @@ static bool matches(const struct filter *f, const struct letter *l, const struct
     return rcpt && held;
 }
 
-/* Visits the letters that match; `visit` may free the letter. True at the end of the index. A
- * doubling in the midst shows some letters twice and none never. */
+/* Is that worth reading its envelope? */
+static bool may_match(const struct filter *f, const struct letter *l)
+{
+    bool held = !f->held;
+
+    for (size_t i = 0; !held && i < l->n_rcpt; i++)
+        held = l->rcpt[i].state == LL_RCPT_HELD;
+    return held;
+}
+
+/* Does the question wait: for its asker to read, or for the disk to take what it changed? */
+static bool must_wait(const struct queue *q, const struct answer *a, uint64_t deadline)
+{
+    return ll_now_ms() >= deadline || ll_ipc_queued(a->peer->ipc) > QUEUED_MAX || outlog_behind(q);
+}
+
+/* Visits the letters that match; `visit` may free the letter. True at the end of the index. When
+ * that grows meanwhile, some letters are shown twice and none never. An envelope may have to come
+ * from the disk: time is looked at behind each. */
 static bool walk(struct queue *q, struct answer *a, uint64_t deadline,
                  void (*visit)(struct queue *, struct answer *, struct letter *,
                                const struct ll_letter *))
 {
-    while (a->bucket < q->cap_letters) {
-        for (struct letter *l = q->letters[a->bucket], *next; l; l = next) {
+    for (size_t looked = 0; a->bucket < q->letters.n_buckets; a->bucket++) {
+        if ((looked > 0 || a->bucket % 64 == 0) && must_wait(q, a, deadline))
+            return false;
+        looked = 0;
+        for (struct node *n = q->letters.bucket[a->bucket], *next; n; n = next) {
+            struct letter *l = (struct letter *)n;
             struct ll_letter from;
 
-            next = l->next;
-            if (a->filter.held && q->n_rcpt[LL_RCPT_HELD] == 0)
+            next = n->next;
+            if (!may_match(&a->filter, l))
                 continue;
+            looked++;
             if (letter_read(q, l, false, &from) && matches(&a->filter, l, &from))
                 visit(q, a, l, &from);
         }
-        a->bucket++;
-        if (a->bucket % 64 == 0 &&
-            (ll_now_ms() >= deadline || ll_ipc_queued(a->peer->ipc) > QUEUED_MAX))
-            return false;
     }
     return true;
 }
@@ -492,14 +510,14 @@ static bool step_stats(struct queue *q, struct answer *a, uint64_t deadline)
     for (struct link *l = q->segments.next; l != &q->segments; l = l->next, segments++)
         octets += LINK_OF(struct segment, link, l)->octets;
     ll_json_open(&j, '{');
-    ll_json_int(&j, "letters", (int64_t)q->n_letters);
+    ll_json_int(&j, "letters", (int64_t)q->letters.n);
     ll_json_int(&j, "recipients",
                 (int64_t)(q->n_rcpt[LL_RCPT_WAITING] + q->n_rcpt[LL_RCPT_TRYING] +
                           q->n_rcpt[LL_RCPT_DEFERRED] + q->n_rcpt[LL_RCPT_HELD] +
                           q->n_rcpt[LL_RCPT_FAILED]));
     for (enum ll_rcpt_state s = LL_RCPT_WAITING; s <= LL_RCPT_FAILED; s++)
         ll_json_int(&j, ll_rcpt_state_name(s), (int64_t)q->n_rcpt[s]);
-    ll_json_int(&j, "destinations", (int64_t)q->n_dests);
+    ll_json_int(&j, "destinations", (int64_t)q->dests.n);
     ll_json_int(&j, "segments", (int64_t)segments);
     ll_json_int(&j, "octets", (int64_t)octets);
     ll_json_int(&j, "free", (int64_t)q->free_octets);
@@ -648,8 +666,15 @@ static void on_answers(evutil_socket_t fd, short what, void *arg)
             continue;
         answer_free(a);
     }
-    if (!link_empty(&q->answers))
-        event_add(q->answer_event, &soon);
+    if (link_empty(&q->answers))
+        return;
+    if (q->answers.next != q->answers.prev) { /* another is the first one next time */
+        struct link *first = q->answers.next;
+
+        link_out(first);
+        link_last(&q->answers, first);
+    }
+    event_add(q->answer_event, &soon);
 }
 
 int answers_init(struct queue *q)

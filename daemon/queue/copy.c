@@ -58,10 +58,10 @@ static size_t collect(struct queue *q, struct segment *s, struct copied *list)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < q->cap_letters && n < s->letters; i++)
-        for (struct letter *l = q->letters[i]; l && n < s->letters; l = l->next)
-            if (l->segment == s)
-                list[n++].letter = l;
+    for (size_t i = 0; i < q->letters.n_buckets && n < s->letters; i++)
+        for (struct node *e = q->letters.bucket[i]; e && n < s->letters; e = e->next)
+            if (((struct letter *)e)->segment == s)
+                list[n++].letter = (struct letter *)e;
     return n;
 }
 

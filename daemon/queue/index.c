@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LETTERS_FIRST  1024
 #define REPLIES_OCTETS (16u << 20) /* of texts in memory; beyond that they are in receipts only */
 #define ENVELOPE_GUESS 2048        /* octets of most envelopes: read at once */
 #define WAIT_MAX_S     (400 * 86400)
@@ -23,14 +22,30 @@ uint64_t hash_bytes(const void *p, size_t n)
     return hash_u64(h);
 }
 
+_Static_assert(sizeof(struct letter) + sizeof(struct rcpt) + sizeof(struct pair) +
+                       sizeof(struct node *) <=
+                   PAIR_MEMORY,
+               "a million letters take too much memory");
+
+static uint64_t hash_of_letter(const struct node *n)
+{
+    return hash_u64(((const struct letter *)n)->id);
+}
+
+static uint64_t hash_of_dest(const struct node *n)
+{
+    return ((const struct dest *)n)->hash;
+}
+
+static uint64_t hash_of_reply(const struct node *n)
+{
+    return ((const struct reply *)n)->hash;
+}
+
 int index_init(struct queue *q)
 {
-    q->cap_letters = LETTERS_FIRST;
-    q->letters = calloc(q->cap_letters, sizeof(*q->letters));
-    q->cap_dests = LETTERS_FIRST;
-    q->dests = calloc(q->cap_dests, sizeof(*q->dests));
-    q->cap_replies = LETTERS_FIRST;
-    q->replies = calloc(q->cap_replies, sizeof(*q->replies));
+    pieces_init(&q->letter_pieces, sizeof(struct letter) + sizeof(struct rcpt));
+    pieces_init(&q->pair_pieces, sizeof(struct pair));
     for (size_t i = 0; i < WHEEL_SLOTS; i++)
         link_init(&q->wheel[i]);
     for (size_t i = 0; i < CARRIERS; i++) {
@@ -39,7 +54,11 @@ int index_init(struct queue *q)
     }
     link_init(&q->resting);
     q->wheel_s = q->now_s;
-    return q->letters && q->dests && q->replies ? 0 : -1;
+    return table_init(&q->letters, hash_of_letter) == 0 &&
+                   table_init(&q->dests, hash_of_dest) == 0 &&
+                   table_init(&q->replies, hash_of_reply) == 0
+               ? 0
+               : -1;
 }
 
 /* ---- replies: one copy of what many recipients were told --------------------------------------
@@ -65,18 +84,21 @@ static bool reply_same(const struct reply *r, const struct reply_view *v)
 struct reply *reply_hold(struct queue *q, const struct reply_view *view)
 {
     struct reply_view v = *view;
-    uint64_t hash;
+    uint32_t hash;
     struct reply *r;
     size_t n;
 
     v.status = ll_slice_cut(v.status, 0, 16);
     v.text = ll_slice_cut(v.text, 0, LL_DIAG_MAX);
     v.remote = ll_slice_cut(v.remote, 0, 300);
-    if (q->reply_octets > REPLIES_OCTETS)
+    if (q->reply_octets > REPLIES_OCTETS) {
         v.text = LL_LIT("see the receipt");
-    hash = hash_u64(hash_bytes(v.text.p, v.text.n) ^ hash_bytes(v.remote.p, v.remote.n) ^ v.code);
-    for (r = q->replies[hash & (q->cap_replies - 1)]; r; r = r->next)
-        if (r->hash == (uint32_t)hash && reply_same(r, &v)) {
+        v.remote = ll_slice(NULL, 0);
+    }
+    hash = (uint32_t)hash_u64(hash_bytes(v.text.p, v.text.n) ^ hash_bytes(v.remote.p, v.remote.n) ^
+                              v.code);
+    for (r = (struct reply *)table_chain(&q->replies, hash); r; r = (struct reply *)r->node.next)
+        if (r->hash == hash && reply_same(r, &v)) {
             r->refs++;
             return r;
         }
@@ -85,7 +107,7 @@ struct reply *reply_hold(struct queue *q, const struct reply_view *view)
     if (!r)
         return NULL;
     r->refs = 1;
-    r->hash = (uint32_t)hash;
+    r->hash = hash;
     r->code = v.code;
     r->n_status = (uint8_t)v.status.n;
     r->n_text = (uint16_t)v.text.n;
@@ -96,22 +118,16 @@ struct reply *reply_hold(struct queue *q, const struct reply_view *view)
         memcpy(r->bytes + v.status.n, v.text.p, v.text.n);
     if (v.remote.n)
         memcpy(r->bytes + v.status.n + v.text.n, v.remote.p, v.remote.n);
-    r->next = q->replies[hash & (q->cap_replies - 1)];
-    q->replies[hash & (q->cap_replies - 1)] = r;
+    table_put(&q->replies, &r->node);
     q->reply_octets += sizeof(*r) + n;
     return r;
 }
 
 void reply_drop(struct queue *q, struct reply *r)
 {
-    struct reply **at;
-
     if (!r || --r->refs > 0)
         return;
-    at = &q->replies[r->hash & (q->cap_replies - 1)];
-    while (*at != r)
-        at = &(*at)->next;
-    *at = r->next;
+    table_take(&q->replies, &r->node);
     q->reply_octets -= sizeof(*r) + r->n_status + r->n_text + r->n_remote;
     free(r);
 }
@@ -121,24 +137,6 @@ void reply_drop(struct queue *q, struct reply *r)
 struct ll_slice domain_of(struct ll_slice address)
 {
     return ll_slice_skip(address, ll_slice_rfind(address, '@') + 1);
-}
-
-static void dests_grow(struct queue *q)
-{
-    size_t cap = q->cap_dests * 2;
-    struct dest **dests = calloc(cap, sizeof(*dests));
-
-    for (size_t i = 0; dests && i < q->cap_dests; i++)
-        for (struct dest *d = q->dests[i], *next; d; d = next) {
-            next = d->next;
-            d->next = dests[d->hash & (cap - 1)];
-            dests[d->hash & (cap - 1)] = d;
-        }
-    if (!dests)
-        return;
-    free(q->dests);
-    q->dests = dests;
-    q->cap_dests = cap;
 }
 
 static struct dest *dest_get(struct queue *q, enum carrier carrier, struct ll_slice name)
@@ -152,14 +150,12 @@ static struct dest *dest_get(struct queue *q, enum carrier carrier, struct ll_sl
         lower[i] = (char)ll_lower(name.p[i]);
     lower[n] = '\0';
     hash = (uint32_t)(hash_bytes(lower, n) + carrier);
-    for (d = q->dests[hash & (q->cap_dests - 1)]; d; d = d->next)
+    for (d = (struct dest *)table_chain(&q->dests, hash); d; d = (struct dest *)d->node.next)
         if (d->hash == hash && d->carrier == carrier && d->n == n && !memcmp(d->name, lower, n))
             return d;
     d = calloc(1, sizeof(*d) + n + 1);
     if (!d)
         return NULL;
-    if (q->n_dests > q->cap_dests)
-        dests_grow(q);
     memcpy(d->name, lower, n + 1);
     d->n = (uint16_t)n;
     d->hash = hash;
@@ -168,26 +164,18 @@ static struct dest *dest_get(struct queue *q, enum carrier carrier, struct ll_sl
     link_init(&d->ready);
     link_init(&d->turn);
     link_init(&d->rest);
-    d->next = q->dests[hash & (q->cap_dests - 1)];
-    q->dests[hash & (q->cap_dests - 1)] = d;
-    q->n_dests++;
+    table_put(&q->dests, &d->node);
     return d;
 }
 
 void dest_settle(struct queue *q, struct dest *d)
 {
-    struct dest **at;
-
     if (d->pairs || d->running || d->until_s > q->now_s)
         return;
-    at = &q->dests[d->hash & (q->cap_dests - 1)];
-    while (*at != d)
-        at = &(*at)->next;
-    *at = d->next;
+    table_take(&q->dests, &d->node);
     link_out(&d->turn);
     link_out(&d->rest);
     reply_drop(q, d->why);
-    q->n_dests--;
     free(d);
 }
 
@@ -284,7 +272,7 @@ void pair_free(struct queue *q, struct pair *p)
     if (d->last == p)
         d->last = NULL;
     d->pairs--;
-    free(p);
+    pieces_put(&q->pair_pieces, p);
     dest_settle(q, d);
 }
 
@@ -321,7 +309,7 @@ int rcpt_schedule(struct queue *q, struct letter *l, size_t i, const struct ll_r
         return -1;
     if (!p || p->letter != l || p->n_rcpt == LL_JOB_RCPTS_MAX || p->kind != job_kind ||
         p->where == PAIR_RUNNING) {
-        p = calloc(1, sizeof(*p));
+        p = pieces_get(&q->pair_pieces);
         if (!p) {
             dest_settle(q, d);
             return -1;
@@ -346,32 +334,25 @@ int rcpt_schedule(struct queue *q, struct letter *l, size_t i, const struct ll_r
 
 struct letter *letter_find(const struct queue *q, uint64_t id)
 {
-    struct letter *l = q->letters[hash_u64(id) & (q->cap_letters - 1)];
+    struct node *n = table_chain(&q->letters, hash_u64(id));
 
-    while (l && l->id != id)
-        l = l->next;
-    return l;
+    while (n && ((struct letter *)n)->id != id)
+        n = n->next;
+    return (struct letter *)n;
 }
 
-/* Doubling moves every letter once in a while; a million take some 30 ms. */
-static void letters_grow(struct queue *q)
+static struct letter *letter_alloc(struct queue *q, size_t n_rcpt)
 {
-    size_t cap = q->cap_letters * 2;
-    struct letter **letters = calloc(cap, sizeof(*letters));
+    return n_rcpt == 1 ? pieces_get(&q->letter_pieces)
+                       : calloc(1, sizeof(struct letter) + n_rcpt * sizeof(struct rcpt));
+}
 
-    for (size_t i = 0; letters && i < q->cap_letters; i++)
-        for (struct letter *l = q->letters[i], *next; l; l = next) {
-            size_t at = hash_u64(l->id) & (cap - 1);
-
-            next = l->next;
-            l->next = letters[at];
-            letters[at] = l;
-        }
-    if (!letters)
-        return;
-    free(q->letters);
-    q->letters = letters;
-    q->cap_letters = cap;
+static void letter_release(struct queue *q, struct letter *l)
+{
+    if (l && l->n_rcpt == 1)
+        pieces_put(&q->letter_pieces, l);
+    else
+        free(l);
 }
 
 void rcpt_set(struct queue *q, struct letter *l, struct rcpt *r, enum ll_rcpt_state state)
@@ -400,17 +381,12 @@ void rcpt_reply(struct queue *q, struct rcpt *r, const struct reply_view *v)
 
 static void letter_free(struct queue *q, struct letter *l)
 {
-    struct letter **at = &q->letters[hash_u64(l->id) & (q->cap_letters - 1)];
-
-    while (*at != l)
-        at = &(*at)->next;
-    *at = l->next;
+    table_take(&q->letters, &l->node);
     for (size_t i = 0; i < l->n_rcpt; i++) {
         q->n_rcpt[l->rcpt[i].state]--;
         reply_drop(q, l->rcpt[i].reply);
     }
-    q->n_letters--;
-    free(l);
+    letter_release(q, l);
 }
 
 void letter_move(struct queue *q, struct letter *l, struct segment *s, uint32_t offset,
@@ -471,11 +447,9 @@ static bool take_past(struct queue *q, struct letter *l, uint32_t *until)
 {
     bool over = false;
 
-    for (struct past *p = past_find(q, l->id); p; p = p->next) {
+    for (struct past *p = past_find(q, l->id); p; p = past_next(p)) {
         struct rcpt *r;
 
-        if (p->id != l->id)
-            continue;
         if (p->rcpt == PAST_ALL) {
             over = true;
             continue;
@@ -583,12 +557,15 @@ static uint8_t flags_believed(const struct queue *q, const struct ll_letter *fro
 int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s, uint32_t offset,
                uint32_t length)
 {
-    struct letter *l = calloc(1, sizeof(*l) + from->n_rcpt * sizeof(l->rcpt[0]));
-    uint32_t *until = q->past ? ll_arena_alloc(&q->arena, from->n_rcpt * sizeof(*until)) : NULL;
+    struct letter *l = letter_alloc(q, from->n_rcpt);
+    uint32_t *until = q->scanning ? ll_arena_alloc(&q->arena, from->n_rcpt * sizeof(*until)) : NULL;
     bool over = false;
 
-    if (!l || (q->past && !until)) {
-        free(l);
+    if (!l)
+        return -1;
+    l->n_rcpt = (uint16_t)from->n_rcpt;
+    if (q->scanning && !until) {
+        letter_release(q, l);
         return -1;
     }
     l->id = from->id;
@@ -597,7 +574,6 @@ int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s,
     l->offset = offset;
     l->length = length;
     l->arrived_s = (uint32_t)(from->arrived_ms / 1000);
-    l->n_rcpt = (uint16_t)from->n_rcpt;
     l->flags = flags_believed(q, from);
     l->origin = from->origin;
     for (size_t i = 0; i < from->n_rcpt; i++) {
@@ -605,7 +581,7 @@ int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s,
         l->rcpt[i].flags = (uint8_t)((from->rcpt[i].reverse_path.n == 0 ? RCPT_NULL_REVERSE : 0) |
                                      (from->rcpt[i].notify & LL_NOTIFY_NEVER ? RCPT_NEVER : 0));
     }
-    if (q->past)
+    if (q->scanning)
         over = take_past(q, l, until);
     for (size_t i = 0; i < l->n_rcpt; i++) {
         l->alive += !ll_rcpt_over(l->rcpt[i].state);
@@ -615,11 +591,7 @@ int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s,
         l->alive = 0;
     if (l->alive == 0)
         l->body_file = 0; /* it has gone, or the sweep finds it: the number may be another's now */
-    if (q->n_letters >= q->cap_letters)
-        letters_grow(q);
-    l->next = q->letters[hash_u64(l->id) & (q->cap_letters - 1)];
-    q->letters[hash_u64(l->id) & (q->cap_letters - 1)] = l;
-    q->n_letters++;
+    table_put(&q->letters, &l->node);
     s->letters++;
     s->octets += length;
     for (uint32_t i = 0; l->alive > 0 && i < from->n_rcpt; i++)

@@ -28,6 +28,7 @@
 #define LOG_GROWS       4            /* so many times its size behind the last one */
 #define SLICE_BUCKETS   2048         /* of the index, written in one turn of a checkpoint */
 #define SLICE_PENDING   (4u << 20)   /* octets that a checkpoint leaves waiting for the disk */
+#define KEEP_MAX        (8u << 20)   /* octets of a buffer that is kept for the next round */
 #define NAME_MAX_OCTETS 24
 
 /* ---- the thread ------------------------------------------------------------------------------ */
@@ -225,6 +226,13 @@ bool outlog_idle(const struct queue *q)
     return !o->busy && o->gather.n == 0 && o->n_removals == 0 && o->receipts.n == 0;
 }
 
+bool outlog_behind(const struct queue *q)
+{
+    const struct outlog *o = &q->log;
+
+    return !o->broken && (o->gather.n > SLICE_PENDING || o->receipts.n > SLICE_PENDING);
+}
+
 void outlog_kick(struct queue *q)
 {
     struct timeval soon = {0, GATHER_MS * 1000};
@@ -286,12 +294,13 @@ static void checkpoint_slice(struct queue *q)
 {
     struct outlog *o = &q->log;
 
-    for (size_t i = 0; i < SLICE_BUCKETS && o->at_bucket < q->cap_letters; i++, o->at_bucket++)
-        for (struct letter *l = q->letters[o->at_bucket]; l; l = l->next)
-            checkpoint_letter(q, l);
-    if (o->at_bucket < q->cap_letters)
+    for (size_t i = 0; i < SLICE_BUCKETS && o->at_bucket < q->letters.n_buckets;
+         i++, o->at_bucket++)
+        for (struct node *n = q->letters.bucket[o->at_bucket]; n; n = n->next)
+            checkpoint_letter(q, (struct letter *)n);
+    if (o->at_bucket < q->letters.n_buckets)
         return;
-    if (o->at_bucket == q->cap_letters) {
+    if (o->at_bucket != SIZE_MAX) {
         o->at_bucket = SIZE_MAX;
         o->at_segment =
             link_empty(&q->segments) ? NULL : LINK_OF(struct segment, link, q->segments.next);
@@ -305,8 +314,8 @@ static void checkpoint_slice(struct queue *q)
         }
 }
 
-/* The index may be doubled in the midst of it: buckets before `at` in the old one are split into
- * such before `at` and such behind, so that some letters are written twice and none is missed. */
+/* The index may grow in the midst of it: some letters are written twice then, and none is missed.
+ */
 void outlog_checkpoint(struct queue *q)
 {
     struct outlog *o = &q->log;
@@ -344,6 +353,14 @@ static void broke(struct queue *q)
         outlog_remove(q, o->removals_flight[i].dir, o->removals_flight[i].name);
 }
 
+static void empty(struct ll_buf *b)
+{
+    if (b->cap > KEEP_MAX)
+        ll_buf_release(b);
+    else
+        ll_buf_clear(b);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     struct queue *q = arg;
@@ -367,8 +384,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         }
     }
     o->n_removals_flight = 0;
-    ll_buf_clear(&o->flight);
-    ll_buf_clear(&o->receipts_flight);
+    empty(&o->flight);
+    empty(&o->receipts_flight);
     if (o->checkpoint && o->gather.n < SLICE_PENDING)
         checkpoint_slice(q);
     if (o->gather.n || o->n_removals || o->receipts.n || o->checkpoint || o->checkpoint_last)

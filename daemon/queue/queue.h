@@ -5,18 +5,20 @@
  *   segment.c   the files of the spool: segments, body files, free space
  *   scan.c      records -> index, at start and behind each APPENDED
  *   index.c     letters, pairs, destinations: what is known of a letter, and who waits for what
+ *   store.c     the tables and pools that they are kept in
  *   outlog.c    the outcome log: appending, flushing, checkpoints;  replay.c reads it at start
  *   dispatch.c  jobs out;  result.c  results in, deferral, failure, reports
  *   copy.c      empties segments that are mostly dead
  *   answer.c    control's questions;  receipt.c the receipts
  *
- * Memory: a letter with one recipient takes 104 octets, its pair 56, its place in the hash 8.
- * Addresses and content are read from the journal when they are needed.
+ * Memory: a letter with one recipient takes 80 octets, its pair 48, its place in the table 8; see
+ * PAIR_MEMORY. Addresses and content are read from the journal when they are needed.
  */
 #ifndef LL_DAEMON_QUEUE_H
 #define LL_DAEMON_QUEUE_H
 
 #include "daemon/proc.h"
+#include "daemon/queue/store.h"
 #include "letterlock/spool.h"
 
 #include <pthread.h>
@@ -24,9 +26,10 @@
 #define WHEEL_SLOTS       4096 /* of one second each */
 #define JOBS_MAX          4096 /* jobs out at a time, all carriers together */
 #define RECORD_MAX        (LL_RECORD_HEAD + LL_SPOOL_META_MAX + LL_SPOOL_INLINE_MAX + LL_RECORD_END)
-#define LETTER_ARENA_MAX  (1u << 20)  /* of one decoded envelope */
-#define DEATHS_MAX        3           /* carriers that a letter may take with it */
-#define DESTINATION_FIRST 5           /* jobs to a destination at first */
+#define LETTER_ARENA_MAX  (1u << 20) /* of one decoded envelope */
+#define DEATHS_MAX        3          /* carriers that a letter may take with it */
+#define DESTINATION_FIRST 5          /* jobs to a destination at first */
+#define PAIR_MEMORY       160 /* octets that a letter of one recipient may take, all in all */
 #define PAIR_OCTETS_MAX   (24u << 10) /* of the addresses in one job: it must fit a frame */
 
 struct event;
@@ -69,7 +72,7 @@ static inline void link_first(struct link *head, struct link *l)
 
 /* What a server or mailbox last said; shared by all recipients to whom it said the same. */
 struct reply {
-    struct reply *next; /* of the same hash */
+    struct node node; /* of q->replies */
     uint32_t refs;
     uint32_t hash;
     uint16_t code;
@@ -87,7 +90,7 @@ enum carrier { CARRIER_LOCAL, CARRIER_RELAY, CARRIER_POST, CARRIERS };
 
 /* Where letters go next: a domain or route by relay, the mailboxes here, or post. */
 struct dest {
-    struct dest *next; /* of the same hash */
+    struct node node;  /* of q->dests */
     struct link ready; /* pairs that may go now */
     struct link turn;  /* among those of its carrier that have some ready */
     struct link rest;  /* among those that back off */
@@ -134,7 +137,7 @@ struct rcpt {
 };
 
 struct letter {
-    struct letter *next; /* of the same hash */
+    struct node node; /* of q->letters */
     uint64_t id;
     struct segment *segment; /* where it lies now */
     uint64_t body_file;
@@ -236,8 +239,8 @@ struct outlog {
     uint64_t checkpoint_size;
 };
 
-struct past { /* what the logs say of a letter not yet found in a segment */
-    struct past *next;
+struct past {         /* what the logs say of a letter not yet found in a segment */
+    struct node node; /* of q->past */
     uint64_t id;
     struct reply *reply;
     uint32_t until_s;
@@ -253,12 +256,10 @@ struct queue {
     int dir, segments_dir, bodies_dir, log_dir, receipts_dir, aside_dir, lock;
     int64_t now_s; /* Unix time, once a turn of the timer */
     /* index */
-    struct letter **letters;
-    size_t n_letters, cap_letters; /* cap: a power of two */
-    struct dest **dests;
-    size_t n_dests, cap_dests;
-    struct reply **replies;
-    size_t n_replies, cap_replies, reply_octets;
+    struct table letters, dests, replies;
+    struct pieces letter_pieces,
+        pair_pieces; /* letters of one recipient; the others are malloc's */
+    size_t reply_octets;
     size_t n_rcpt[LL_RCPT_STATES]; /* of letters in the index */
     struct link wheel[WHEEL_SLOTS];
     int64_t wheel_s; /* the second that was last turned */
@@ -286,8 +287,8 @@ struct queue {
     struct event *scan_event;
     bool scanning; /* the scan of what was there at start */
     uint8_t *scan_buf;
-    struct past **past;
-    size_t n_past, cap_past;
+    struct table past; /* while `scanning` */
+    struct pieces past_pieces;
     bool old_ids; /* letters may lie elsewhere than their numbers say */
     int64_t copied_s;
     struct outlog log;
@@ -374,6 +375,7 @@ int on_appended(struct ll_peer *, const struct ll_msg *);
 int outlog_init(struct queue *);
 int outlog_replay(struct queue *); /* fills q->past */
 struct past *past_find(const struct queue *, uint64_t id);
+struct past *past_next(const struct past *); /* another entry of the same letter, or NULL */
 void past_forget(struct queue *);
 /* The state of these recipients, as it is now. */
 void outlog_state(struct queue *, const struct letter *, const uint32_t *rcpt, size_t n);
@@ -381,6 +383,8 @@ void outlog_segment(struct queue *); /* a number was given */
 void outlog_closed(struct queue *, uint32_t segment, uint64_t length);
 void outlog_remove(struct queue *, int dir, const char *name);
 void outlog_kick(struct queue *);
+/* More waits for the disk than it takes at once: whoever makes much of it pauses. */
+bool outlog_behind(const struct queue *);
 bool outlog_idle(const struct queue *);
 void outlog_checkpoint(struct queue *);
 void outlog_tick(struct queue *);

@@ -12,74 +12,52 @@
 #include <unistd.h>
 
 #define LOGS_MAX      4096
-#define PAST_FIRST    4096
 #define RECORD_OCTETS (LL_OUTLOG_RECORD_MAX + 16)
 #define CHUNK         (1u << 20)
 
-static int past_grow(struct queue *q)
+static uint64_t hash_of_past(const struct node *n)
 {
-    size_t cap = q->cap_past ? q->cap_past * 2 : PAST_FIRST;
-    struct past **past = calloc(cap, sizeof(*past));
-
-    if (!past)
-        return -1;
-    for (size_t i = 0; i < q->cap_past; i++)
-        for (struct past *p = q->past[i], *next; p; p = next) {
-            size_t at = hash_u64(p->id) & (cap - 1);
-
-            next = p->next;
-            p->next = past[at];
-            past[at] = p;
-        }
-    free(q->past);
-    q->past = past;
-    q->cap_past = cap;
-    return 0;
+    return hash_u64(((const struct past *)n)->id);
 }
 
-/* The first entry of that letter; others may lie behind it, among strangers. */
+static struct past *past_among(struct node *n, uint64_t id)
+{
+    while (n && ((struct past *)n)->id != id)
+        n = n->next;
+    return (struct past *)n;
+}
+
 struct past *past_find(const struct queue *q, uint64_t id)
 {
-    struct past *p = q->past ? q->past[hash_u64(id) & (q->cap_past - 1)] : NULL;
+    return past_among(table_chain(&q->past, hash_u64(id)), id);
+}
 
-    while (p && p->id != id)
-        p = p->next;
-    return p;
+struct past *past_next(const struct past *p)
+{
+    return past_among(p->node.next, p->id);
 }
 
 static struct past *past_get(struct queue *q, uint64_t id, uint16_t rcpt)
 {
-    struct past *p;
-    size_t at;
+    struct past *p = past_find(q, id);
 
-    for (p = past_find(q, id); p; p = p->next)
-        if (p->id == id && p->rcpt == rcpt)
-            return p;
-    if (q->n_past >= q->cap_past && past_grow(q) != 0)
-        return NULL;
-    p = calloc(1, sizeof(*p));
-    if (!p)
-        return NULL;
-    at = hash_u64(id) & (q->cap_past - 1);
+    while (p && p->rcpt != rcpt)
+        p = past_next(p);
+    if (p || (p = pieces_get(&q->past_pieces)) == NULL)
+        return p;
     p->id = id;
     p->rcpt = rcpt;
-    p->next = q->past[at];
-    q->past[at] = p;
-    q->n_past++;
+    table_put(&q->past, &p->node);
     return p;
 }
 
 void past_forget(struct queue *q)
 {
-    for (size_t i = 0; i < q->cap_past; i++)
-        for (struct past *p = q->past[i], *next; p; p = next) {
-            next = p->next;
-            reply_drop(q, p->reply);
-            free(p);
-        }
-    free(q->past);
-    q->past = NULL;
-    q->cap_past = q->n_past = 0;
+    for (size_t i = 0; i < q->past.n_buckets; i++)
+        for (struct node *n = q->past.bucket[i]; n; n = n->next)
+            reply_drop(q, ((struct past *)n)->reply);
+    table_release(&q->past);
+    pieces_release(&q->past_pieces);
 }
 
 /* A number that a log names was given, even if its file has gone. */
@@ -199,8 +177,9 @@ int outlog_replay(struct queue *q)
     DIR *d = dir >= 0 ? fdopendir(dir) : NULL;
     struct dirent *e;
     size_t n = 0;
-    int r = numbers && d && past_grow(q) == 0 ? 0 : -1;
+    int r = numbers && d && table_init(&q->past, hash_of_past) == 0 ? 0 : -1;
 
+    pieces_init(&q->past_pieces, sizeof(struct past));
     while (r == 0 && (e = readdir(d)) != NULL)
         if (strlen(e->d_name) == 12 && strspn(e->d_name, "0123456789abcdef") == 8 &&
             strcmp(e->d_name + 8, ".log") == 0 && n < LOGS_MAX)

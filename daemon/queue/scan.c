@@ -139,9 +139,9 @@ static void take(struct window *w, const struct ll_letter *l, size_t n)
         return;
     }
     /* A queue that died may have taken the last lines with it; older letters have theirs. */
-    if (!q->past || (l->arrived_ms / 1000 > q->now_s - RECEIPT_AGAIN && !past_find(q, l->id)))
+    if (!q->scanning || (l->arrived_ms / 1000 > q->now_s - RECEIPT_AGAIN && !past_find(q, l->id)))
         receipt_accepted(q, l);
-    q->accepted += !q->past;
+    q->accepted += !q->scanning;
     if (l->body_file)
         given_taken(q, l->body_file);
     if (letter_add(q, l, w->s, (uint32_t)(w->s->upto - n), (uint32_t)n) != 0) {
@@ -222,7 +222,7 @@ static void on_scan(evutil_socket_t fd, short what, void *arg)
         q->scanning = false;
         past_forget(q);
         outlog_checkpoint(q);
-        ll_log(LL_LOG_INFO, "journal-read", LL_FU("letters", q->n_letters),
+        ll_log(LL_LOG_INFO, "journal-read", LL_FU("letters", q->letters.n),
                LL_FU("damaged", q->damaged));
     }
     pump(q);

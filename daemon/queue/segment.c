@@ -553,17 +553,17 @@ static bool sweep_may_run(struct queue *q)
 /* The files that letters have, and those in the hands of writers. */
 static bool collect_known(struct queue *q, struct known *k)
 {
-    size_t max = q->n_letters;
+    size_t max = q->letters.n;
 
     for (struct given_file *g = q->given; g; g = g->next)
         max++;
     k->number = calloc(max + 1, sizeof(*k->number));
     if (!k->number)
         return false;
-    for (size_t i = 0; i < q->cap_letters; i++)
-        for (struct letter *l = q->letters[i]; l; l = l->next)
-            if (l->body_file)
-                k->number[k->n++] = l->body_file;
+    for (size_t i = 0; i < q->letters.n_buckets; i++)
+        for (struct node *n = q->letters.bucket[i]; n; n = n->next)
+            if (((struct letter *)n)->body_file)
+                k->number[k->n++] = ((struct letter *)n)->body_file;
     for (struct given_file *g = q->given; g; g = g->next)
         k->number[k->n++] = g->number;
     qsort(k->number, k->n, sizeof(*k->number), by_number);
