@@ -131,9 +131,12 @@ int main(int argc, char **argv)
                         "[SECONDS]\n");
         return 64;
     }
-    p = (struct plan){strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10),
-                      strtoul(argv[4], NULL, 10), strtoul(argv[5], NULL, 10),
-                      argc > 7 ? strtoul(argv[7], NULL, 10) : 3600, argv[6][0] == 'd'};
+    p = (struct plan){strtoul(argv[2], NULL, 10),
+                      strtoul(argv[3], NULL, 10),
+                      strtoul(argv[4], NULL, 10),
+                      strtoul(argv[5], NULL, 10),
+                      argc > 7 ? strtoul(argv[7], NULL, 10) : 3600,
+                      argv[6][0] == 'd'};
     if (!p.dests || !p.rcpts || p.rcpts > RCPTS || p.octets < 14 || p.octets > 1 << 18 ||
         !p.seconds) {
         fprintf(stderr, "spool: a number is out of range\n");
