@@ -72,7 +72,8 @@ const char *ll_msg_name(enum ll_msg_type type)
 bool ll_msg_allowed(enum ll_msg_type type, enum ll_role from, enum ll_role to)
 {
     return type > LL_MSG_NONE && type < LL_MSG_COUNT && from < LL_ROLE_COUNT &&
-           to < LL_ROLE_COUNT && (rows[type].from & (1u << from)) && (rows[type].to & (1u << to));
+           to < LL_ROLE_COUNT && from != to && (rows[type].from & (1u << from)) &&
+           (rows[type].to & (1u << to));
 }
 
 bool ll_msg_channel(enum ll_role a, enum ll_role b)

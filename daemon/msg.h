@@ -53,7 +53,7 @@ struct ll_msg {
 };
 
 const char *ll_msg_name(enum ll_msg_type);
-/* May a process of role `from` send this type to one of role `to`? */
+/* May a process of role `from` send this type to one of role `to`? Never to one of its own role. */
 bool ll_msg_allowed(enum ll_msg_type, enum ll_role from, enum ll_role to);
 /* Is there any message between the two, in either direction? Then super makes a channel. */
 bool ll_msg_channel(enum ll_role a, enum ll_role b);
