@@ -160,12 +160,20 @@ static struct dest *dest_get(struct queue *q, enum carrier carrier, struct ll_sl
     d->n = (uint16_t)n;
     d->hash = hash;
     d->carrier = (uint8_t)carrier;
-    d->limit = carrier == CARRIER_RELAY ? DESTINATION_FIRST : JOBS_MAX;
+    d->limit = dest_most(q, d);
+    if (carrier == CARRIER_RELAY && d->limit > DESTINATION_FIRST)
+        d->limit = DESTINATION_FIRST;
     link_init(&d->ready);
     link_init(&d->turn);
     link_init(&d->rest);
     table_put(&q->dests, &d->node);
     return d;
+}
+
+uint16_t dest_most(const struct queue *q, const struct dest *d)
+{
+    return (uint16_t)(d->carrier == CARRIER_RELAY ? q->proc->conf->destination_concurrency
+                                                  : JOBS_MAX);
 }
 
 void dest_settle(struct queue *q, struct dest *d)

@@ -328,6 +328,7 @@ void pair_ready(struct queue *, struct pair *);
 void pair_wait(struct queue *, struct pair *, int64_t until_s);
 void pair_take(struct queue *, struct pair *); /* out of whatever list it is in */
 void pair_free(struct queue *, struct pair *);
+uint16_t dest_most(const struct queue *, const struct dest *); /* jobs out at a time, at most */
 void dest_turn(struct queue *, struct dest *);   /* in or out of its carrier's round */
 void dest_settle(struct queue *, struct dest *); /* frees it when nobody needs it */
 void wheel_turn(struct queue *);

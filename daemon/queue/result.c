@@ -143,8 +143,7 @@ static void expired_reply(struct queue *q, struct rcpt *r)
 
 static void dest_good(struct queue *q, struct dest *d)
 {
-    uint16_t max =
-        (uint16_t)(d->carrier == CARRIER_RELAY ? q->proc->conf->destination_concurrency : JOBS_MAX);
+    uint16_t max = dest_most(q, d);
 
     d->trouble = 0;
     d->until_s = 0;
@@ -152,7 +151,7 @@ static void dest_good(struct queue *q, struct dest *d)
     if (d->limit < max)
         d->limit++;
     if (d->limit > max)
-        d->limit = max > 0 ? max : 1;
+        d->limit = max;
     dest_turn(q, d);
 }
 

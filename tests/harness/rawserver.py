@@ -11,7 +11,8 @@ class RawServer:
     """with RawServer() as s: takes any letter at 127.0.0.1:s.port; s.octets is what all clients
     wrote, s.clear the part of it that came without TLS, s.letters the contents (as on the wire,
     dots stuffed) that ended in CR LF . CR LF or BDAT LAST, s.envelopes their (sender, recipients),
-    s.accepted how many of them got a 2xx reply, s.facts of each TLS session.
+    s.accepted how many of them got a 2xx reply, s.facts of each TLS session, s.connections how
+    many there were, s.peak how many at a time.
 
     replies: {verb: bytes} replaces the answer to a verb ("" is the greeting, "." the end of a
     letter), {"VERB WHOLE LINE": bytes} that to one command; an answer of None closes the
@@ -33,7 +34,8 @@ class RawServer:
         self.envelopes = []
         self.facts = []
         self.accepted = 0
-        self.connections = 0
+        self.connections = self.open = self.peak = 0
+        self.lock = threading.Lock()
         self.listener = socket.create_server((host, port))
         self.port = self.listener.getsockname()[1]
         self.stopping = False
@@ -85,6 +87,9 @@ class _Session:
 
     def run(self):
         self.client.settimeout(20)
+        with self.server.lock:
+            self.server.open += 1
+            self.server.peak = max(self.server.peak, self.server.open)
         try:
             if self.server.implicit:
                 self._handshake()
@@ -98,6 +103,8 @@ class _Session:
                 self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                        struct.pack("ii", 1, 0))
             self.client.close()
+            with self.server.lock:
+                self.server.open -= 1
 
     def _handshake(self):
         raw = self.client.dup()

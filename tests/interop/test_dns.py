@@ -59,6 +59,12 @@ def test_local_data_comes_first():
         assert answers["b.test", "A"][3] == [bytes([192, 0, 2, 2])]
 
 
+def test_local_data_comes_first_without_a_forwarder_too():
+    answers, _ = ask("recursive", ("a.test", A), ("a.test", MX), local=["a.test. A 192.0.2.9"])
+    assert answers["a.test", "A"] == ("ok", False, "a.test", [bytes([192, 0, 2, 9])])
+    assert answers["a.test", "MX"][0] == "nodata"
+
+
 def test_failures():
     with DnsServer(["a.test. A 192.0.2.1"], broken=["broken.test."], silent=["silent.test."]) as d:
         begin = time.monotonic()

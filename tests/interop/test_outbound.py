@@ -216,6 +216,28 @@ def test_idle_connection_is_left_politely(alpha):
         wait_for(lambda: s.octets.endswith(b"QUIT\r\n"), 5, what="QUIT")
 
 
+# ---- how many connections a destination gets -----------------------------------------------------
+
+def test_concurrency_grows_to_its_ceiling_and_shrinks_to_one():
+    settings = {"destination_concurrency": 4, "queue_lifetime": "60s"}
+    with Outbound({"busy.test": "", "dead.test": ""}, settings) as s:
+        with RawServer({".": 0.3}, port=s.port["busy.test"]) as busy:
+            for ident in [s.post(f"x{i}@busy.test") for i in range(16)]:
+                s.gone(ident, 20)
+            assert busy.accepted == 16 and 2 <= busy.peak <= 4, busy.peak
+        # In trouble one letter asks for all, and the others wait for what it hears.
+        with RawServer({"": b"421 4.3.2 busy\r\n"}, port=s.port["dead.test"]) as dead:
+            idents = [s.post(f"x{i}@dead.test") for i in range(16)]
+            s.deferred(idents[0])
+            wait_for(lambda: dead.connections >= 6, 20, what="more tries")
+            assert dead.connections < 16
+        with RawServer(port=s.port["dead.test"]) as alive:
+            s.tool("queue", "retry", "all")
+            for ident in idents:
+                s.gone(ident, 20)
+            assert alive.accepted == 16 and alive.peak <= 4
+
+
 # ---- lmtp and discard ----------------------------------------------------------------------------
 
 def test_lmtp_has_a_reply_for_each_recipient(alpha):
