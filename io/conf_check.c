@@ -46,6 +46,8 @@ static const struct range ranges[] = {
     {"submission_workers", 1, 64},
     {"relay_workers", 1, 64},
     {"queue_lifetime", 1, 365 * 86400},
+    {"delay_warning", 0, 365 * 86400},
+    {"return_size", 0, 128 << 10}, /* a report stays a small letter */
     {"retry_first", 1, 86400},
     {"retry_max", 1, 7 * 86400},
     {"destination_concurrency", 1, 10000},

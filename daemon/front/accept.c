@@ -50,6 +50,7 @@ static struct service *service_new(const struct ll_conf *conf, const struct ll_c
     }
     ll_smtpd_conf_init(&s->conf, s->submission ? LL_SMTPD_SUBMISSION : LL_SMTPD_MX);
     s->conf.hostname = s->greeting;
+    s->conf.dsn = true;
     s->conf.size_max = conf->message_size > 0 ? (uint64_t)conf->message_size : 0;
     s->conf.recipients_max =
         limit(s->submission ? conf->recipients_submission : conf->recipients_mx);

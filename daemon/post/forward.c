@@ -77,6 +77,7 @@ static void add_targets(struct job *j, size_t i, struct ll_slice targets)
             return; /* else again, in a job of its own */
         }
     }
+    j->single[i] = j->n_targets == before + 1;
     end_with(j, i, LL_ALIAS_OK);
 }
 
@@ -92,12 +93,15 @@ int forward_on_alias(struct job *j, size_t i, const struct ll_m_alias_answer *a)
         return -1;
     if (j->results[i].outcome != LL_OUTCOME_AGAIN)
         return 0; /* it loops */
-    if (a->result == LL_ALIAS_OK)
+    if (a->result == LL_ALIAS_OK) {
         add_targets(j, i, a->targets);
-    else if (a->result == LL_ALIAS_NONE && post_target(j, j->job.rcpt[i].address, &j->job.rcpt[i]))
+    } else if (a->result == LL_ALIAS_NONE &&
+               post_target(j, j->job.rcpt[i].address, &j->job.rcpt[i])) {
+        j->single[i] = true;
         end_with(j, i, LL_ALIAS_NONE);
-    else if (a->result != LL_ALIAS_NONE)
+    } else if (a->result != LL_ALIAS_NONE) {
         end_with(j, i, (enum ll_alias_result)a->result);
+    }
     return 0;
 }
 
@@ -137,12 +141,51 @@ static bool goes_on(const struct job *j, const struct target *t)
     return j->results[i].outcome == LL_OUTCOME_DELIVERED;
 }
 
-static bool is_among(const struct ll_rcpt *list, size_t n, struct ll_slice address)
+static struct ll_rcpt *find(struct ll_rcpt *list, size_t n, struct ll_slice address)
 {
     for (size_t i = 0; i < n; i++)
         if (ll_slice_eq(list[i].address, address))
-            return true;
-    return false;
+            return &list[i];
+    return NULL;
+}
+
+/* What NOTIFY asks for, where it was not given too. */
+static uint8_t wishes(uint8_t notify)
+{
+    if (notify & LL_NOTIFY_NEVER)
+        return 0;
+    return notify ? notify : LL_NOTIFY_FAILURE | LL_NOTIFY_DELAY;
+}
+
+/* One letter for two aliases tells of all that either asks for. */
+static void merge(struct ll_rcpt *r, uint8_t notify, struct ll_slice orcpt)
+{
+    uint8_t both = wishes(r->notify) | wishes(notify);
+
+    if (notify & ~r->notify & LL_NOTIFY_SUCCESS)
+        r->orcpt = orcpt;
+    if (r->notify != notify)
+        r->notify = both ? both : LL_NOTIFY_NEVER;
+}
+
+/* RFC 3461 5.2.7.2: an alias of one address hands all on; 5.2.7.3 (c): one of several tells of
+ * success itself ("expanded"), and only failure and delay go on. */
+static uint8_t notify_of(const struct job *j, const struct target *t)
+{
+    uint8_t notify = t->of->notify;
+
+    if (j->single[t->of - j->job.rcpt] || !(notify & LL_NOTIFY_SUCCESS))
+        return notify;
+    notify &= (uint8_t)~LL_NOTIFY_SUCCESS;
+    return notify ? notify : LL_NOTIFY_NEVER; /* without a word, failures would be told of */
+}
+
+/* Aliases of one address do not report; whom the letter goes on to does. */
+static void pass_single(struct job *j)
+{
+    for (size_t i = 0; i < j->job.n_rcpt; i++)
+        if (j->single[i] && j->results[i].outcome == LL_OUTCOME_DELIVERED)
+            j->results[i].outcome = LL_OUTCOME_PASSED;
 }
 
 /* Who is named by two aliases gets one letter. */
@@ -152,10 +195,16 @@ static size_t recipients(struct job *j, struct ll_rcpt *out)
 
     for (size_t t = 0; t < j->n_targets; t++) {
         const struct target *from = &j->targets[t];
+        struct ll_rcpt *known;
         uint8_t kind;
 
-        if (!goes_on(j, from) || is_among(out, n, from->address))
+        if (!goes_on(j, from))
             continue;
+        known = find(out, n, from->address);
+        if (known) {
+            merge(known, notify_of(j, from), from->of->orcpt);
+            continue;
+        }
         if (!post_rcpt_kind(from->kind, &kind)) {
             ll_log(LL_LOG_WARNING, "alias-target-unknown", LL_F("alias", from->of->address),
                    LL_F("target", from->address));
@@ -166,7 +215,7 @@ static size_t recipients(struct job *j, struct ll_rcpt *out)
                                     .reverse_path = j->job.reverse_path,
                                     .orcpt = from->of->orcpt,
                                     .kind = kind,
-                                    .notify = from->of->notify & (uint8_t)~LL_NOTIFY_SUCCESS};
+                                    .notify = notify_of(j, from)};
     }
     return n;
 }
@@ -254,6 +303,7 @@ static void append(struct job *j, struct ll_letter *l)
     }
     l->prepend = ll_buf_slice(&prepend);
     l->facts = ll_buf_slice(&facts);
+    pass_single(j);
     post_append(j, l, file);
 out:
     ll_buf_release(&prepend);

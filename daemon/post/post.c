@@ -312,7 +312,8 @@ static bool job_decode(struct job *j, struct ll_slice job, struct ll_slice body)
     if (j->fd < 0 && j->job.body_length != body.n)
         return false;
     j->results = ll_arena_alloc(&j->arena, j->job.n_rcpt * sizeof(j->results[0]));
-    return j->results != NULL;
+    j->single = ll_arena_alloc(&j->arena, j->job.n_rcpt * sizeof(j->single[0]));
+    return j->results != NULL && j->single != NULL;
 }
 
 static bool slot_take(struct post *p, struct job *j)

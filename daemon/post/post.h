@@ -46,6 +46,7 @@ struct job {
     size_t waiting; /* answers still to come */
     struct target *targets;
     size_t n_targets;
+    bool *single; /* FORWARD: of each recipient, the alias names one address */
     struct ll_job_result_rcpt *results; /* one a recipient of the job */
 };
 

@@ -25,8 +25,10 @@ struct action {
 
 static const struct action actions[] = {
     {LL_OUTCOME_FAILED, LL_NOTIFY_FAILURE, true, LL_DSN_FAILED},
-    {LL_OUTCOME_DEFERRED, LL_NOTIFY_DELAY, false, LL_DSN_DELAYED},
+    {LL_OUTCOME_DEFERRED, LL_NOTIFY_DELAY, true, LL_DSN_DELAYED},
     {LL_OUTCOME_DELIVERED, LL_NOTIFY_SUCCESS, false, LL_DSN_DELIVERED},
+    {LL_OUTCOME_RELAYED, LL_NOTIFY_SUCCESS, false, LL_DSN_RELAYED},
+    {LL_OUTCOME_EXPANDED, LL_NOTIFY_SUCCESS, false, LL_DSN_EXPANDED},
 };
 
 static const struct action *action_of(const struct ll_job_rcpt *r)
@@ -76,8 +78,10 @@ static struct ll_slice host_of(struct ll_slice remote)
                         HOSTS_MAX);
 }
 
-static size_t recipients_of(const struct ll_job *job, struct ll_dsn_recipient *out)
+static size_t recipients_of(const struct job *j, struct ll_dsn_recipient *out)
 {
+    const struct ll_conf *conf = j->post->proc->conf;
+    const struct ll_job *job = &j->job;
     size_t n = 0;
 
     for (size_t i = 0; i < job->n_rcpt; i++) {
@@ -87,13 +91,15 @@ static size_t recipients_of(const struct ll_job *job, struct ll_dsn_recipient *o
 
         if (!a)
             continue;
-        *o = (struct ll_dsn_recipient){.address = r->address,
-                                       .orcpt = r->orcpt,
-                                       .action = a->action,
-                                       .remote_mta = host_of(r->remote),
-                                       .code = r->code,
-                                       .diagnostic = r->text,
-                                       .last_attempt = ll_unix_s()};
+        *o =
+            (struct ll_dsn_recipient){.address = r->address,
+                                      .orcpt = r->orcpt,
+                                      .action = a->action,
+                                      .remote_mta = host_of(r->remote),
+                                      .code = r->code,
+                                      .diagnostic = r->text,
+                                      .last_attempt = ll_unix_s(),
+                                      .retry_until = job->arrived_ms / 1000 + conf->queue_lifetime};
         status_of(r, o->status);
         n++;
     }
@@ -145,13 +151,31 @@ static bool read_header(struct job *j, struct ll_buf *out)
     return true;
 }
 
-static bool build(struct job *j, struct ll_buf *out, bool *ret_utf8)
+/* The whole letter goes back for RET=FULL, with a report of failure, and when it is short enough
+ * (RFC 3461 6.2). Empty: it does not. */
+static bool read_whole(struct job *j, struct ll_buf *out)
+{
+    uint64_t most = (uint64_t)j->post->proc->conf->return_size;
+    bool failed = false;
+
+    for (size_t i = 0; i < j->job.n_rcpt; i++)
+        failed = failed || j->job.rcpt[i].outcome == LL_OUTCOME_FAILED;
+    if (!failed || !(j->job.flags & LL_LETTER_RET_FULL) ||
+        j->job.prepend.n + j->job.body_length > most)
+        return true;
+    ll_buf_put_slice(out, j->job.prepend);
+    return post_read(j, 0, (size_t)j->job.body_length, out);
+}
+
+static bool build(struct job *j, bool with_letter, struct ll_buf *out, unsigned *ret_needs)
 {
     const char *host = j->post->proc->conf->hostname;
     struct ll_dsn_recipient recipients[LL_JOB_RCPTS_MAX];
     struct ll_buf header = LL_BUF(LL_SPOOL_PREPEND_MAX + LL_DSN_HEADER_MAX + 65536);
+    struct ll_buf whole = LL_BUF(LL_SPOOL_PREPEND_MAX + LL_SPOOL_INLINE_MAX + 65536);
     struct names names;
-    bool ok = names_make(&names, host) && read_header(j, &header);
+    bool ok = names_make(&names, host) && read_header(j, &header) &&
+              (!with_letter || read_whole(j, &whole));
 
     if (ok) {
         struct ll_dsn dsn = {.reporting_mta = ll_slice_str(host),
@@ -163,11 +187,13 @@ static bool build(struct job *j, struct ll_buf *out, bool *ret_utf8)
                              .arrival = j->job.arrived_ms / 1000,
                              .envid = j->job.envid,
                              .header = ll_buf_slice(&header),
+                             .content = ll_buf_slice(&whole),
                              .recipients = recipients,
-                             .recipient_count = recipients_of(&j->job, recipients)};
+                             .recipient_count = recipients_of(j, recipients)};
 
-        ok = ll_dsn_build(&dsn, out, ret_utf8);
+        ok = ll_dsn_build(&dsn, out, ret_needs);
     }
+    ll_buf_release(&whole);
     names_release(&names);
     ll_buf_release(&header);
     return ok;
@@ -185,7 +211,7 @@ static void facts_of(const struct job *j, struct ll_buf *out)
     ll_buf_release(&id);
 }
 
-static void append(struct job *j, uint8_t kind, struct ll_slice content, bool utf8)
+static void append(struct job *j, uint8_t kind, struct ll_slice content, unsigned needs)
 {
     const struct target *to = &j->targets[0];
     struct ll_buf prepend = LL_BUF(LL_SPOOL_PREPEND_MAX), facts = LL_BUF(FACTS_MAX);
@@ -195,7 +221,8 @@ static void append(struct job *j, uint8_t kind, struct ll_slice content, bool ut
                            .kind = kind,
                            .notify = LL_NOTIFY_NEVER};
     struct ll_letter l = {.arrived_ms = ll_unix_ms(),
-                          .flags = utf8 ? LL_LETTER_UTF8 : 0,
+                          .flags = (uint8_t)((needs & LL_DSN_NEEDS_UTF8 ? LL_LETTER_UTF8 : 0) |
+                                             (needs & LL_DSN_NEEDS_8BIT ? LL_LETTER_8BIT : 0)),
                           .body = content,
                           .body_length = content.n,
                           .rcpt = &rcpt,
@@ -216,11 +243,20 @@ static void append(struct job *j, uint8_t kind, struct ll_slice content, bool ut
     ll_buf_release(&facts);
 }
 
+/* With many recipients there may be no room left for the letter in it. */
+static bool build_report(struct job *j, struct ll_buf *out, unsigned *ret_needs)
+{
+    if (build(j, true, out, ret_needs) && out->n <= LL_SPOOL_INLINE_MAX)
+        return true;
+    ll_buf_clear(out);
+    return build(j, false, out, ret_needs) && out->n <= LL_SPOOL_INLINE_MAX;
+}
+
 void report_known(struct job *j)
 {
     struct ll_buf content = LL_BUF(LL_DSN_MAX);
     uint8_t kind;
-    bool utf8 = false;
+    unsigned needs = 0;
 
     if (j->targets[0].kind == LL_ADDR_LATER) {
         post_result_all(j, LL_OUTCOME_DEFERRED, 451, "4.3.0", "addresses cannot be looked up now");
@@ -229,11 +265,11 @@ void report_known(struct job *j)
         ll_log(LL_LOG_WARNING, "report-dropped", LL_F("to", j->targets[0].address),
                LL_FS("why", "no such recipient here"));
         post_finish(j, 0);
-    } else if (!build(j, &content, &utf8) || content.n > LL_SPOOL_INLINE_MAX) {
+    } else if (!build_report(j, &content, &needs)) {
         post_result_all(j, LL_OUTCOME_DEFERRED, 451, "4.3.0", "the report cannot be made now");
         post_finish(j, 0);
     } else {
-        append(j, kind, ll_buf_slice(&content), utf8);
+        append(j, kind, ll_buf_slice(&content), needs);
     }
     ll_buf_release(&content);
 }

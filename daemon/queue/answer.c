@@ -238,6 +238,7 @@ static const char *const state_sentences[LL_RCPT_STATES] = {
     [LL_RCPT_DEFERRED] = "could not be delivered yet",
     [LL_RCPT_HELD] = "is held until `queue retry` or `queue drop`",
     [LL_RCPT_FAILED] = "failed; the report to the sender is being made",
+    [LL_RCPT_CONFIRMING] = "was delivered; the report of that to the sender is being made",
     [LL_RCPT_DELIVERED] = "was delivered",
     [LL_RCPT_RETURNED] = "failed for good",
     [LL_RCPT_DROPPED] = "was dropped by the operator",
@@ -436,9 +437,9 @@ static void visit_drop(struct queue *q, struct answer *a, struct letter *l,
 
         if (ll_rcpt_over(r->state) || (r->pair && r->pair->where == PAIR_RUNNING))
             continue;
-        rcpt_set(q, l, r, LL_RCPT_DROPPED);
+        rcpt_set(q, l, r, r->state == LL_RCPT_CONFIRMING ? LL_RCPT_DELIVERED : LL_RCPT_DROPPED);
         outlog_state(q, l, &i, 1);
-        receipt_event(q, "dropped", l, &i, 1, ll_slice(NULL, 0), 0);
+        receipt_event(q, ll_rcpt_state_name(r->state), l, &i, 1, ll_slice(NULL, 0), 0);
     }
     letter_settle(q, l);
 }
@@ -514,8 +515,8 @@ static bool step_stats(struct queue *q, struct answer *a, uint64_t deadline)
     ll_json_int(&j, "recipients",
                 (int64_t)(q->n_rcpt[LL_RCPT_WAITING] + q->n_rcpt[LL_RCPT_TRYING] +
                           q->n_rcpt[LL_RCPT_DEFERRED] + q->n_rcpt[LL_RCPT_HELD] +
-                          q->n_rcpt[LL_RCPT_FAILED]));
-    for (enum ll_rcpt_state s = LL_RCPT_WAITING; s <= LL_RCPT_FAILED; s++)
+                          q->n_rcpt[LL_RCPT_FAILED] + q->n_rcpt[LL_RCPT_CONFIRMING]));
+    for (enum ll_rcpt_state s = LL_RCPT_WAITING; s < LL_RCPT_DELIVERED; s++)
         ll_json_int(&j, ll_rcpt_state_name(s), (int64_t)q->n_rcpt[s]);
     ll_json_int(&j, "destinations", (int64_t)q->dests.n);
     ll_json_int(&j, "segments", (int64_t)segments);

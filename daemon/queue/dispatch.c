@@ -50,8 +50,8 @@ static struct ll_peer *peer_for(struct queue *q, const struct dest *d)
 
 /* ---- one job --------------------------------------------------------------------------------- */
 
-static void job_rcpt(const struct letter *l, const struct ll_letter *from, uint32_t i, bool report,
-                     struct ll_job_rcpt *to)
+static void job_rcpt(const struct queue *q, const struct letter *l, const struct ll_letter *from,
+                     uint32_t i, bool report, struct ll_job_rcpt *to)
 {
     const struct ll_rcpt *r = &from->rcpt[i];
     struct reply_view v = reply_view(l->rcpt[i].reply);
@@ -64,7 +64,7 @@ static void job_rcpt(const struct letter *l, const struct ll_letter *from, uint3
                                .orcpt = r->orcpt};
     if (!report)
         return;
-    to->outcome = LL_OUTCOME_FAILED;
+    to->outcome = (uint8_t)report_outcome(q, &l->rcpt[i], r);
     to->code = v.code;
     to->status = v.status;
     to->text = v.text;
@@ -72,7 +72,7 @@ static void job_rcpt(const struct letter *l, const struct ll_letter *from, uint3
 }
 
 /* The pair's recipients, as many as a message holds; indexes go to ret_index. */
-static size_t collect(const struct pair *p, const struct ll_letter *from,
+static size_t collect(const struct queue *q, const struct pair *p, const struct ll_letter *from,
                       struct ll_job_rcpt rcpt[LL_JOB_RCPTS_MAX],
                       uint32_t ret_index[LL_JOB_RCPTS_MAX])
 {
@@ -89,7 +89,7 @@ static size_t collect(const struct pair *p, const struct ll_letter *from,
         if (n > 0 &&
             !ll_slice_eq(from->rcpt[i].reverse_path, from->rcpt[ret_index[0]].reverse_path))
             continue;
-        job_rcpt(l, from, i, p->kind == LL_JOB_REPORT, to);
+        job_rcpt(q, l, from, i, p->kind == LL_JOB_REPORT, to);
         octets += to->address.n + to->mailbox.n + to->orcpt.n + to->text.n + to->remote.n + 64;
         if (n > 0 && octets > PAIR_OCTETS_MAX)
             break;
@@ -210,9 +210,11 @@ static void began(struct queue *q, struct slot *s, struct pair *p, struct ll_pee
     for (size_t i = 0; i < n; i++) {
         struct rcpt *r = &p->letter->rcpt[index[i]];
 
-        /* A recipient whose report is due stays `failed`: that is what a new start must know. */
+        /* A recipient whose report is due stays what it is: that is what a new start must know. */
         if (p->kind != LL_JOB_REPORT)
             rcpt_set(q, p->letter, r, LL_RCPT_TRYING);
+        else if (r->state != LL_RCPT_FAILED && r->state != LL_RCPT_CONFIRMING)
+            continue; /* the report of a delay is no try */
         if (r->attempts < UINT16_MAX)
             r->attempts++;
     }
@@ -240,7 +242,7 @@ static int hand_out(struct queue *q, struct pair *p)
     j = (struct ll_job){.letter = l->id,
                         .arrived_ms = from.arrived_ms,
                         .kind = p->kind,
-                        .flags = from.flags,
+                        .flags = l->flags, /* what we believe of them */
                         .envid = from.envid,
                         .login = from.login,
                         .prepend = from.prepend,
@@ -249,7 +251,7 @@ static int hand_out(struct queue *q, struct pair *p)
                         .rcpt = rcpt};
     if (l->origin == LL_ORIGIN_SUBMISSION)
         j.flags |= LL_LETTER_TRUSTED;
-    j.n_rcpt = collect(p, &from, rcpt, index);
+    j.n_rcpt = collect(q, p, &from, rcpt, index);
     j.reverse_path = from.rcpt[index[0]].reverse_path;
     j.attempt = l->rcpt[index[0]].attempts + 1u;
     if (p->dest->carrier == CARRIER_RELAY)

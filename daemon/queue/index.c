@@ -205,6 +205,7 @@ void dests_tick(struct queue *q)
         next = l->next;
         if (d->until_s > q->now_s) {
             dest_expire(q, d); /* may free pairs, but not a destination that rests */
+            dest_warn(q, d);
             continue;
         }
         link_out(&d->rest);
@@ -468,6 +469,7 @@ static bool take_past(struct queue *q, struct letter *l, uint32_t *until)
         r->state = p->state == LL_RCPT_TRYING ? LL_RCPT_DEFERRED : p->state;
         r->attempts = p->attempts;
         r->deaths = p->deaths;
+        r->flags |= p->warned ? RCPT_WARNED : 0;
         until[p->rcpt] = p->until_s;
         if (p->reply) {
             reply_drop(q, r->reply);
@@ -523,7 +525,7 @@ static int rcpt_begin(struct queue *q, struct letter *l, const struct ll_letter 
                LL_F("rcpt", r->address));
         return 0;
     }
-    if (l->rcpt[i].state == LL_RCPT_FAILED)
+    if (l->rcpt[i].state == LL_RCPT_FAILED || l->rcpt[i].state == LL_RCPT_CONFIRMING)
         return rcpt_schedule(q, l, i, r, LL_JOB_REPORT, until);
     if (r->flags & LL_RCPT_LOOPS) {
         why = (struct reply_view){554, LL_LIT("5.4.6"),
@@ -586,8 +588,7 @@ int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s,
     l->origin = from->origin;
     for (size_t i = 0; i < from->n_rcpt; i++) {
         l->rcpt[i].kind = from->rcpt[i].kind;
-        l->rcpt[i].flags = (uint8_t)((from->rcpt[i].reverse_path.n == 0 ? RCPT_NULL_REVERSE : 0) |
-                                     (from->rcpt[i].notify & LL_NOTIFY_NEVER ? RCPT_NEVER : 0));
+        l->rcpt[i].flags = report_flags(&from->rcpt[i]);
     }
     if (q->scanning)
         over = take_past(q, l, until);

@@ -156,6 +156,7 @@ static void state_record(struct queue *q, const struct letter *l, const uint32_t
                                  .state = first->state,
                                  .attempts = first->attempts,
                                  .deaths = first->deaths,
+                                 .flags = first->flags & RCPT_WARNED ? LL_OUTLOG_WARNED : 0,
                                  .until_s = first->pair ? first->pair->until_s : 0,
                                  .code = v.code,
                                  .status = v.status,
@@ -170,7 +171,8 @@ static void state_record(struct queue *q, const struct letter *l, const uint32_t
 static bool alike(const struct rcpt *a, const struct rcpt *b)
 {
     return a->state == b->state && a->attempts == b->attempts && a->deaths == b->deaths &&
-           a->reply == b->reply && a->pair == b->pair;
+           a->reply == b->reply && a->pair == b->pair &&
+           (a->flags & RCPT_WARNED) == (b->flags & RCPT_WARNED);
 }
 
 void outlog_state(struct queue *q, const struct letter *l, const uint32_t *rcpt, size_t n)
@@ -250,7 +252,7 @@ static void checkpoint_letter(struct queue *q, const struct letter *l)
 
     for (uint32_t i = 0; i < l->n_rcpt; i++) {
         if (l->rcpt[i].state == LL_RCPT_WAITING && l->rcpt[i].attempts == 0 &&
-            l->rcpt[i].deaths == 0)
+            l->rcpt[i].deaths == 0 && !(l->rcpt[i].flags & RCPT_WARNED))
             continue;
         list[n++] = i;
         if (n == LL_OUTLOG_LIST_MAX) {

@@ -7,9 +7,9 @@
  *   index.c     letters, pairs, destinations: what is known of a letter, and who waits for what
  *   store.c     the tables and pools that they are kept in
  *   outlog.c    the outcome log: appending, flushing, checkpoints;  replay.c reads it at start
- *   dispatch.c  jobs out;  result.c  results in, deferral, failure, reports
- *   copy.c      empties segments that are mostly dead
- *   answer.c    control's questions;  receipt.c the receipts
+ *   dispatch.c  jobs out;  result.c  results in, deferral, failure;  report.c  what senders are
+ * told copy.c      empties segments that are mostly dead answer.c    control's questions; receipt.c
+ * the receipts
  *
  * Memory: a letter with one recipient takes 80 octets, its pair 48, its place in the table 8; see
  * PAIR_MEMORY. Addresses and content are read from the journal when they are needed.
@@ -97,6 +97,7 @@ struct dest {
     struct pair *last; /* newest pair, while its letter is being indexed */
     struct reply *why; /* the trouble */
     int64_t until_s;   /* back-off: nothing goes before; 0: none */
+    int64_t looked_s;  /* when its waiting letters were last looked through for late ones */
     uint32_t pairs;
     uint32_t hash;
     uint16_t running;
@@ -123,7 +124,10 @@ enum pair_place { PAIR_NOWHERE, PAIR_READY, PAIR_WHEEL, PAIR_SUSPECT, PAIR_RUNNI
 
 enum { /* rcpt.flags */
        RCPT_NULL_REVERSE = 1 << 0,
-       RCPT_NEVER = 1 << 1, /* NOTIFY=NEVER */
+       RCPT_NO_FAILURE = 1 << 1, /* NOTIFY is given without FAILURE */
+       RCPT_NO_DELAY = 1 << 2,   /* NOTIFY is given without DELAY */
+       RCPT_SUCCESS = 1 << 3,    /* NOTIFY with SUCCESS */
+       RCPT_WARNED = 1 << 4,     /* the sender was told of the delay */
 };
 
 struct rcpt {
@@ -248,6 +252,7 @@ struct past {         /* what the logs say of a letter not yet found in a segmen
     uint16_t attempts;
     uint8_t state;
     uint8_t deaths;
+    bool warned;
 };
 #define PAST_ALL UINT16_MAX
 
@@ -402,7 +407,27 @@ void rcpts_failed(struct queue *, struct letter *, const struct ll_letter *, con
 void letter_hold(struct queue *, struct letter *, const char *why);
 /* Some of the letters whose time is over while their destination rests. */
 void dest_expire(struct queue *, struct dest *);
-int64_t retry_after(struct queue *, const struct letter *, unsigned attempts);
+/* Seconds until this recipient's next try, or -1: its time is over. */
+int64_t retry_after(struct queue *, const struct letter *, const struct rcpt *);
+
+/* ---- report.c -------------------------------------------------------------------------------- */
+
+/* Reports on this letter may go out at all. */
+bool report_may(const struct letter *);
+/* rcpt.flags of a recipient as its envelope has it. */
+uint8_t report_flags(const struct ll_rcpt *);
+bool report_success_due(const struct letter *, const struct rcpt *);
+/* What a job of kind REPORT says of the recipient. */
+enum ll_outcome report_outcome(const struct queue *, const struct rcpt *, const struct ll_rcpt *);
+/* Seconds until the sender is to be told of the delay; 0: now; -1: never. */
+int64_t report_delay_wait(const struct queue *, const struct letter *, const struct rcpt *);
+/* Hands a recipient that waits to post, if it is time for that. The caller's pair loses it. */
+bool report_delay(struct queue *, struct letter *, const struct ll_letter *, uint32_t rcpt);
+/* Back from post. */
+void report_delay_done(struct queue *, struct letter *, const struct ll_letter *, uint32_t rcpt,
+                       bool made);
+/* Tells of the delay of letters that wait for a destination which rests. */
+void dest_warn(struct queue *, struct dest *);
 
 /* ---- copy.c, answer.c, receipt.c ------------------------------------------------------------- */
 

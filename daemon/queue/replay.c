@@ -82,6 +82,7 @@ static int take_state(struct queue *q, const struct ll_outlog_record *r)
         p->state = r->state;
         p->attempts = r->attempts;
         p->deaths = r->deaths;
+        p->warned = r->flags & LL_OUTLOG_WARNED;
         p->until_s = r->until_s < 0 || r->until_s > UINT32_MAX ? 0 : (uint32_t)r->until_s;
         reply_drop(q, p->reply);
         p->reply = says && !ll_rcpt_over(r->state) ? reply_hold(q, &v) : NULL;

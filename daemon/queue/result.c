@@ -1,11 +1,4 @@
-/*
- * Results in. See queue.h.
- *
- * A failed recipient is reported to its reverse-path when that is not null, NOTIFY is not NEVER and
- * the letter came from a login, a trusted client or a reverse-path that was proved. What came from
- * outside without proof is held instead and shown: a report might hit a stranger whose name was
- * used (DESIGN 6, promise 4).
- */
+/* Results in. See queue.h; which reports they make due: report.c. */
 #include "daemon/queue/queue.h"
 
 #include "io/clock.h"
@@ -19,12 +12,6 @@
 #define EXPIRE_TURN   50 /* letters of a resting destination that expire in one turn */
 
 /* ---- failure --------------------------------------------------------------------------------- */
-
-static bool may_report(const struct letter *l)
-{
-    return l->origin == LL_ORIGIN_SUBMISSION ||
-           (l->flags & (LL_LETTER_TRUSTED | LL_LETTER_PROVED)) != 0;
-}
 
 static void held_reply(struct queue *q, struct rcpt *r, const char *why)
 {
@@ -46,11 +33,11 @@ static void rcpt_failed(struct queue *q, struct letter *l, const struct ll_lette
 {
     struct rcpt *r = &l->rcpt[i];
 
-    if (r->flags & (RCPT_NULL_REVERSE | RCPT_NEVER)) {
+    if (r->flags & (RCPT_NULL_REVERSE | RCPT_NO_FAILURE)) {
         rcpt_set(q, l, r, LL_RCPT_RETURNED);
         return;
     }
-    if (!may_report(l)) {
+    if (!report_may(l)) {
         held_reply(q, r, "it came from outside and its sender is not proved, so nobody is told");
         rcpt_set(q, l, r, LL_RCPT_HELD);
         return;
@@ -87,9 +74,9 @@ void letter_hold(struct queue *q, struct letter *l, const char *why)
             (r->pair && r->pair->where == PAIR_RUNNING))
             continue;
         held_reply(q, r, why);
-        rcpt_set(q, l, r, LL_RCPT_HELD);
+        rcpt_set(q, l, r, r->state == LL_RCPT_CONFIRMING ? LL_RCPT_DELIVERED : LL_RCPT_HELD);
         outlog_state(q, l, &i, 1);
-        receipt_event(q, "held", l, &i, 1, ll_slice(NULL, 0), 0);
+        receipt_event(q, ll_rcpt_state_name(r->state), l, &i, 1, ll_slice(NULL, 0), 0);
     }
 }
 
@@ -102,15 +89,18 @@ static struct ll_retry_conf retry_conf(const struct queue *q)
     return (struct ll_retry_conf){c->retry_first, c->retry_max, c->queue_lifetime};
 }
 
-/* Seconds until the next try, or -1. */
-int64_t retry_after(struct queue *q, const struct letter *l, unsigned attempts)
+/* Seconds until the next try, or -1. When the sender is to be told of the delay, a try comes first:
+ * what is told is then how things are. */
+int64_t retry_after(struct queue *q, const struct letter *l, const struct rcpt *r)
 {
     struct ll_retry_conf conf = retry_conf(q);
+    int64_t warning = report_delay_wait(q, l, r), wait;
     uint64_t random = 0;
 
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
         random = ll_now_ms();
-    return ll_retry_wait(&conf, attempts, q->now_s - (int64_t)l->arrived_s, random);
+    wait = ll_retry_wait(&conf, r->attempts, q->now_s - (int64_t)l->arrived_s, random);
+    return warning > 0 && warning < wait ? warning : wait;
 }
 
 static void expired_reply(struct queue *q, struct rcpt *r)
@@ -232,24 +222,40 @@ struct taking { /* a result while it is being taken in */
     struct reply *why;
 };
 
-static void take_delivered(struct taking *t, uint32_t i)
+/* Over; but for a report that NOTIFY=SUCCESS asks for, when it is ours to make. */
+static void delivered(struct taking *t, uint32_t i, bool passed)
 {
-    bool report = t->pair->kind == LL_JOB_REPORT;
     struct rcpt *r = &t->letter->rcpt[i];
 
-    rcpt_set(t->q, t->letter, r, report ? LL_RCPT_RETURNED : LL_RCPT_DELIVERED);
-    if (report)
-        t->q->returned++;
-    else
-        t->q->delivered++;
+    t->q->delivered++;
+    if (passed || !t->read || !report_success_due(t->letter, r)) {
+        rcpt_set(t->q, t->letter, r, LL_RCPT_DELIVERED);
+        return;
+    }
+    rcpt_set(t->q, t->letter, r, LL_RCPT_CONFIRMING);
+    r->attempts = 0;
+    r->pair = NULL;
+    t->pair->n_rcpt--;
+    if (rcpt_schedule(t->q, t->letter, i, &t->from.rcpt[i], LL_JOB_REPORT, 0) != 0)
+        rcpt_set(t->q, t->letter, r, LL_RCPT_DELIVERED);
+}
+
+static void take_delivered(struct taking *t, uint32_t i)
+{
+    delivered(t, i, false);
+}
+
+static void take_passed(struct taking *t, uint32_t i)
+{
+    delivered(t, i, true);
 }
 
 static void take_failed(struct taking *t, uint32_t i)
 {
     struct rcpt *r = &t->letter->rcpt[i];
 
-    if (t->pair->kind == LL_JOB_REPORT || !t->read) {
-        held_reply(t->q, r, t->read ? "its report could not be made" : "its record is damaged");
+    if (!t->read) {
+        held_reply(t->q, r, "its record is damaged");
         rcpt_set(t->q, t->letter, r, LL_RCPT_HELD);
         return;
     }
@@ -261,18 +267,20 @@ static void take_failed(struct taking *t, uint32_t i)
 static void take_deferred(struct taking *t, uint32_t i)
 {
     struct rcpt *r = &t->letter->rcpt[i];
-    int64_t wait = retry_after(t->q, t->letter, r->attempts);
+    int64_t wait = retry_after(t->q, t->letter, r);
 
-    if (t->pair->kind == LL_JOB_REPORT) {
-        /* A report is due until it is made; it does not expire. */
-        wait = wait < 0 ? t->q->proc->conf->retry_max : wait;
-    } else if (wait < 0) {
+    if (wait < 0) {
         expired_reply(t->q, r);
         take_failed(t, i);
         return;
-    } else {
-        rcpt_set(t->q, t->letter, r, LL_RCPT_DEFERRED);
     }
+    rcpt_set(t->q, t->letter, r, LL_RCPT_DEFERRED);
+    if (t->read && report_delay_wait(t->q, t->letter, r) == 0 &&
+        report_delay(t->q, t->letter, &t->from, i)) {
+        t->pair->n_rcpt--;
+        return;
+    }
+    r->pair = t->pair;
     if (t->until_s == 0 || t->q->now_s + wait < t->until_s)
         t->until_s = t->q->now_s + wait;
 }
@@ -283,9 +291,56 @@ static void take_again(struct taking *t, uint32_t i)
 
     if (r->attempts > 0)
         r->attempts--;
-    if (t->pair->kind != LL_JOB_REPORT)
-        rcpt_set(t->q, t->letter, r, r->attempts > 0 ? LL_RCPT_DEFERRED : LL_RCPT_WAITING);
+    rcpt_set(t->q, t->letter, r, r->attempts > 0 ? LL_RCPT_DEFERRED : LL_RCPT_WAITING);
     t->until_s = t->q->now_s;
+}
+
+/* ---- a report's result ----------------------------------------------------------------------- */
+
+/* The report of a failure is due until it is made, and does not expire; one of success or delay is
+ * a courtesy: where it cannot be made, the letter's own way is what counts. */
+static void take_report(struct taking *t, uint32_t i, enum ll_outcome outcome)
+{
+    struct rcpt *r = &t->letter->rcpt[i];
+    bool made = outcome == LL_OUTCOME_DELIVERED;
+    int64_t wait;
+
+    if (!t->read) {
+        held_reply(t->q, r, "its record is damaged");
+        rcpt_set(t->q, t->letter, r,
+                 r->state == LL_RCPT_CONFIRMING ? LL_RCPT_DELIVERED : LL_RCPT_HELD);
+        return;
+    }
+    if (r->state != LL_RCPT_FAILED && r->state != LL_RCPT_CONFIRMING) {
+        if (made)
+            receipt_event(t->q, "warned", t->letter, &i, 1, ll_slice(NULL, 0),
+                          t->result->new_letter);
+        t->pair->n_rcpt--;
+        report_delay_done(t->q, t->letter, &t->from, i, made);
+        return;
+    }
+    if (made) {
+        bool failed = r->state == LL_RCPT_FAILED;
+
+        receipt_event(t->q, failed ? "returned" : "confirmed", t->letter, &i, 1, t->result->facts,
+                      t->result->new_letter);
+        t->q->returned += failed;
+        rcpt_set(t->q, t->letter, r, failed ? LL_RCPT_RETURNED : LL_RCPT_DELIVERED);
+        return;
+    }
+    if (outcome == LL_OUTCOME_FAILED) {
+        bool failed = r->state == LL_RCPT_FAILED;
+
+        if (failed)
+            held_reply(t->q, r, "its report could not be made");
+        rcpt_set(t->q, t->letter, r, failed ? LL_RCPT_HELD : LL_RCPT_DELIVERED);
+        return;
+    }
+    wait = outcome == LL_OUTCOME_AGAIN ? 0 : retry_after(t->q, t->letter, r);
+    if (wait < 0)
+        wait = t->q->proc->conf->retry_max;
+    if (t->until_s == 0 || t->q->now_s + wait < t->until_s)
+        t->until_s = t->q->now_s + wait;
 }
 
 static const struct {
@@ -296,6 +351,9 @@ static const struct {
     [LL_OUTCOME_DEFERRED] = {take_deferred, "deferred"},
     [LL_OUTCOME_FAILED] = {take_failed, "failed"},
     [LL_OUTCOME_AGAIN] = {take_again, NULL},
+    [LL_OUTCOME_PASSED] = {take_passed, "delivered"},
+    [LL_OUTCOME_RELAYED] = {take_delivered, "delivered"},
+    [LL_OUTCOME_EXPANDED] = {take_delivered, "delivered"},
 };
 
 static void take_rcpt(struct taking *t, const struct ll_job_result_rcpt *one)
@@ -305,17 +363,18 @@ static void take_rcpt(struct taking *t, const struct ll_job_result_rcpt *one)
     uint32_t i = one->index;
     struct reply *before;
 
-    if (one->outcome != LL_OUTCOME_AGAIN && t->pair->kind != LL_JOB_REPORT)
+    if (t->pair->kind == LL_JOB_REPORT) {
+        take_report(t, i, (enum ll_outcome)one->outcome);
+        return;
+    }
+    if (one->outcome != LL_OUTCOME_AGAIN)
         rcpt_reply(t->q, r, &v);
     before = r->reply;
     if (before)
         before->refs++;
     if (outcomes[one->outcome].event)
-        receipt_event(t->q,
-                      t->pair->kind == LL_JOB_REPORT && one->outcome == LL_OUTCOME_DELIVERED
-                          ? "returned"
-                          : outcomes[one->outcome].event,
-                      t->letter, &i, 1, t->result->facts, t->result->new_letter);
+        receipt_event(t->q, outcomes[one->outcome].event, t->letter, &i, 1, t->result->facts,
+                      t->result->new_letter);
     outcomes[one->outcome].take(t, i);
     if (r->reply != before && r->state != LL_RCPT_DEFERRED)
         receipt_event(t->q, ll_rcpt_state_name(r->state), t->letter, &i, 1, ll_slice(NULL, 0), 0);
@@ -374,8 +433,26 @@ static void take_missing(struct taking *t, bool was[LL_SPOOL_RCPTS_MAX], uint32_
         if (t->letter->rcpt[i].pair != t->pair || was[i])
             continue;
         index[(*n)++] = i;
-        take_deferred(t, i);
+        if (t->pair->kind == LL_JOB_REPORT)
+            take_report(t, i, LL_OUTCOME_DEFERRED);
+        else
+            take_deferred(t, i);
     }
+}
+
+/* Most results need nothing of the letter but its number. */
+static bool needs_record(const struct taking *t)
+{
+    if (t->pair->kind == LL_JOB_REPORT)
+        return true;
+    for (size_t i = 0; i < t->result->n_rcpt; i++) {
+        const struct ll_job_result_rcpt *one = &t->result->rcpt[i];
+
+        if (one->outcome == LL_OUTCOME_FAILED || one->outcome == LL_OUTCOME_DEFERRED ||
+            (t->letter->rcpt[one->index].flags & RCPT_SUCCESS))
+            return true;
+    }
+    return false;
 }
 
 static void take_result(struct queue *q, struct slot *s, const struct ll_job_result *result)
@@ -387,10 +464,8 @@ static void take_result(struct queue *q, struct slot *s, const struct ll_job_res
     struct dest *d = t.pair->dest;
     size_t n = 0;
 
-    for (size_t i = 0; i < result->n_rcpt && !t.read; i++)
-        if (result->rcpt[i].outcome == LL_OUTCOME_FAILED ||
-            result->rcpt[i].outcome == LL_OUTCOME_DEFERRED)
-            t.read = letter_read(q, t.letter, false, &t.from);
+    if (needs_record(&t))
+        t.read = letter_read(q, t.letter, false, &t.from);
     for (size_t i = 0; i < result->n_rcpt; i++) {
         index[n++] = result->rcpt[i].index;
         was[result->rcpt[i].index] = true;
@@ -464,9 +539,11 @@ static void carrier_died(struct queue *q, struct slot *s, bool died)
         ll_log(LL_LOG_ERROR, "letter-crashes", LL_FU("segment", l->segment->number),
                LL_FU("offset", l->offset), LL_FU("deaths", p->deaths));
         for (size_t i = 0; i < n; i++) {
-            held_reply(q, &l->rcpt[index[i]], "crashed its carrier three times");
-            rcpt_set(q, l, &l->rcpt[index[i]], LL_RCPT_HELD);
-            receipt_event(q, "held", l, &index[i], 1, ll_slice(NULL, 0), 0);
+            struct rcpt *r = &l->rcpt[index[i]];
+
+            held_reply(q, r, "crashed its carrier three times");
+            rcpt_set(q, l, r, r->state == LL_RCPT_CONFIRMING ? LL_RCPT_DELIVERED : LL_RCPT_HELD);
+            receipt_event(q, ll_rcpt_state_name(r->state), l, &index[i], 1, ll_slice(NULL, 0), 0);
         }
     }
     log_all(q, l, index, n);

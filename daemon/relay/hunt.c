@@ -97,7 +97,7 @@ static void next_address(struct job *j)
         j->in_clear = false;
         if (conn_open(j, a, j->plan->port, false, &f))
             return;
-        j->trouble = true;
+        j->trouble = LL_TROUBLE_FAILED;
         note(j, &f);
     }
     if (j->tries >= RELAY_TRIES_MAX || ll_now_ms() >= late) {
@@ -216,7 +216,7 @@ static void host_answered(struct job *j)
             fault_set(&f, LL_OUTCOME_DEFERRED, RANK_LOOKUP, "4.4.3", NULL,
                       "the address of %s could not be looked up (%s)", name,
                       ll_dns_status_name(a->status));
-            j->trouble = true;
+            j->trouble = LL_TROUBLE_FAILED;
         } else {
             fault_set(&f, LL_OUTCOME_FAILED, RANK_LOOKUP, "5.4.4", NULL, "%s has no address", name);
         }
@@ -333,7 +333,7 @@ static void on_mx(void *arg, const struct ll_dns_answer *a)
     } else if (a->status == LL_DNS_STATUS_NODATA && ll_dns_name_parse(destination, &name)) {
         one_host(j, &name); /* RFC 5321 5.1: the implicit MX */
     } else {
-        j->trouble = true;
+        j->trouble = LL_TROUBLE_FAILED;
         fail_now(j, LL_OUTCOME_DEFERRED, 451, "4.4.3",
                  "the MX records of %.*s could not be looked up: %.*s", LL_FMT(destination),
                  LL_FMT(why));
@@ -382,7 +382,7 @@ void hunt_begin(struct job *j)
         struct ll_slice why =
             p->broken ? ll_slice_str(p->broken) : LL_LIT("its client certificate is not there");
 
-        j->trouble = true;
+        j->trouble = LL_TROUBLE_FAILED;
         fail_now(j, LL_OUTCOME_DEFERRED, 451, "4.3.5", "the route for %.*s cannot be used: %.*s",
                  LL_FMT(j->job.destination), LL_FMT(why));
         return;
@@ -408,7 +408,10 @@ void hunt_failed(struct job *j, const struct fault *f, bool again_in_clear)
     struct fault second;
 
     j->conn = NULL;
-    j->trouble = true;
+    if (f->code == 421 || (f->code / 100 == 4 && f->status[2] == '7'))
+        j->trouble = LL_TROUBLE_THROTTLED;
+    else if (j->trouble == LL_TROUBLE_NONE)
+        j->trouble = LL_TROUBLE_FAILED;
     note(j, f);
     /* RFC 7435: TLS that fails is no worse than no TLS, where nobody asked for it. */
     if (again_in_clear && !j->in_clear && j->address_at > 0 && j->tries < RELAY_TRIES_MAX) {
@@ -420,7 +423,8 @@ void hunt_failed(struct job *j, const struct fault *f, bool again_in_clear)
     if (j->n_host == 0 && !j->fresh) { /* from the pool: nothing is looked up yet */
         j->fresh = true;
         j->fault = (struct fault){0};
-        j->temporary = j->trouble = false;
+        j->temporary = false;
+        j->trouble = LL_TROUBLE_NONE;
         hunt_begin(j);
         return;
     }
@@ -433,6 +437,15 @@ static const enum ll_outcome outcomes[] = {
     [LL_SMTPC_REFUSED] = LL_OUTCOME_FAILED,
     [LL_SMTPC_AGAIN] = LL_OUTCOME_AGAIN,
 };
+
+/* What a temporary failure says of the server. */
+static void job_trouble(struct job *j, uint16_t code, uint16_t subject)
+{
+    if (code == 421 || (code / 100 == 4 && subject == 7))
+        j->trouble = LL_TROUBLE_THROTTLED;
+    else if (code == 0 && j->trouble == LL_TROUBLE_NONE)
+        j->trouble = LL_TROUBLE_FAILED;
+}
 
 /* The session broke, before the letter's end may have reached the server. */
 static bool broke(const struct ll_smtpc_result *r)
@@ -454,6 +467,7 @@ static bool other_may_help(const struct job *j, const struct ll_smtpc_result *r)
 
 static void take_result(struct job *j, struct conn *c, size_t i, const struct ll_smtpc_result *r)
 {
+    enum ll_outcome outcome = outcomes[r->outcome];
     char status[20];
     struct ll_slice text = r->text;
     struct ll_buf sentence = LL_BUF(LL_DIAG_MAX);
@@ -465,7 +479,9 @@ static void take_result(struct job *j, struct conn *c, size_t i, const struct ll
         ll_buf_put_slice(&sentence, ll_slice_cut(text, 0, LL_DIAG_MAX - sentence.n));
         text = ll_buf_slice(&sentence);
     }
-    job_settle(j, i, outcomes[r->outcome], r->code, status, text, c->remote);
+    if (r->outcome == LL_SMTPC_DELIVERED && !j->probe && ll_smtpc_peer(c->engine)->dsn)
+        outcome = LL_OUTCOME_PASSED;
+    job_settle(j, i, outcome, r->code, status, text, c->remote);
     ll_buf_release(&sentence);
 }
 
@@ -478,7 +494,8 @@ void hunt_results(struct job *j, struct conn *c, const struct ll_smtpc_result *r
         const struct ll_smtpc_result *r = &results[k];
         size_t i = j->to_index[k];
 
-        j->trouble |= r->outcome == LL_SMTPC_DEFERRED && (r->code == 0 || r->code == 421);
+        if (r->outcome == LL_SMTPC_DEFERRED)
+            job_trouble(j, r->code, r->enhanced[1]);
         if (r->outcome == LL_SMTPC_AGAIN) {
             again = true;
             continue;
@@ -509,7 +526,7 @@ void hunt_results(struct job *j, struct conn *c, const struct ll_smtpc_result *r
     if (stale || j->n_host == 0) {
         j->fresh = true;
         j->n_host = 0;
-        j->trouble = false;
+        j->trouble = LL_TROUBLE_NONE;
         hunt_begin(j);
         return;
     }

@@ -216,6 +216,8 @@ void job_facts(struct job *j, const struct conn *c)
     }
     if (c->plan->via == VIA_MX && j->n_host > 0)
         ll_json_bool(&json, "dnssec", j->mx_secure && j->host_secure);
+    if (c->engine && c->ready)
+        ll_json_bool(&json, "dsn", ll_smtpc_peer(c->engine)->dsn);
     ll_json_bool(&json, "reused", c->letters > 0);
     ll_json_int(&json, "ms", (int64_t)(ll_now_ms() - j->started_ms));
     ll_json_close(&json);

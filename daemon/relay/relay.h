@@ -151,8 +151,8 @@ struct job {
     bool in_clear;                  /* opportunistic: this address failed at TLS */
     bool fresh;                     /* no connection from the pool */
     bool mx_secure, host_secure;
-    bool temporary; /* some server may be better later */
-    bool trouble;   /* the destination itself failed */
+    bool temporary;  /* some server may be better later */
+    uint8_t trouble; /* enum ll_trouble: the destination itself failed */
     unsigned tries, sessions;
     struct fault fault;
     struct ll_buf facts;

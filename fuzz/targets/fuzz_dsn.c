@@ -13,14 +13,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check(struct ll_slice s)
+static void check(struct ll_slice s, bool ascii)
 {
     struct ll_slice header, body;
     struct ll_msg_facts facts;
     size_t parts = 0, line = 0;
 
     for (size_t i = 0; i < s.n; i++) {
-        CHECK(s.p[i] != 0 && s.p[i] < 0x80);
+        CHECK(s.p[i] != 0 && (s.p[i] < 0x80 || !ascii));
         CHECK(s.p[i] != '\n' || (i > 0 && s.p[i - 1] == '\r'));
         CHECK(s.p[i] != '\r' || (i + 1 < s.n && s.p[i + 1] == '\n'));
         line = s.p[i] == '\n' ? 0 : line + 1;
@@ -34,7 +34,7 @@ static void check(struct ll_slice s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct ll_slice in = ll_slice(data, size), part[4];
+    struct ll_slice in = ll_slice(data, size), part[5];
     struct ll_dsn_recipient r = {.code = 550, .status = {5, 7, 509}};
     struct ll_dsn d = {.reporting_mta = LL_LIT("mx.example"),
                        .from = LL_LIT("p@mx.example"),
@@ -44,20 +44,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                        .recipients = &r,
                        .recipient_count = 1};
     struct ll_buf out = LL_BUF(LL_DSN_MAX);
-    bool utf8 = true;
+    unsigned needs = 7;
 
     if (size == 0)
         return 0;
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 5; i++)
         ll_slice_next(&in, 0xff, &part[i]);
     r.action = (enum ll_dsn_action)(data[0] % LL_DSN_ACTIONS);
     r.address = part[0];
     r.orcpt = part[1];
     r.diagnostic = r.remote_mta = d.envid = part[2];
     d.header = part[3];
-    if (ll_dsn_build(&d, &out, &utf8)) {
-        CHECK(!utf8);
-        check(ll_buf_slice(&out));
+    d.content = part[4];
+    if (ll_dsn_build(&d, &out, &needs)) {
+        CHECK((needs & ~(unsigned)LL_DSN_NEEDS_8BIT) == 0);
+        check(ll_buf_slice(&out), needs == 0);
     }
     ll_buf_release(&out);
     return 0;

@@ -1,11 +1,12 @@
 /*
  * dsn: delivery status notifications (RFC 3464), the letter that tells a sender what became of
- * a letter: multipart/report (RFC 6522) with a part for people, one for machines, and the header of
- * the original. Deterministic: date, boundary and message-id are the caller's.
+ * a letter: multipart/report (RFC 6522) with a part for people, one for machines, and the original
+ * or its header. Deterministic: date, boundary and message-id are the caller's.
  *
- * What is built is ASCII throughout (UTF-8 in the text for people goes as quoted-printable, UTF-8
- * addresses in the machine part in the ASCII form of RFC 6533 3), so that it needs no extension of
- * any server; but for a `to` that is UTF-8 itself: then the letter needs SMTPUTF8 (*ret_utf8).
+ * What is built is ASCII (UTF-8 in the text for people goes as quoted-printable, UTF-8 addresses in
+ * the machine part in the ASCII form of RFC 6533 3, an original with UTF-8 in its header as
+ * message/global), so that it needs no extension of any server; but for a `to` that is UTF-8
+ * itself, and for an original whose body is 8-bit: *ret_needs says so.
  *
  * The caller sends it with the null reverse-path (RFC 5321 4.5.5), and never for a letter that came
  * with one.
@@ -32,7 +33,7 @@ enum ll_dsn_action {
 /* Slices may be empty where a fact is not known; hostile octets in them are cleaned. */
 struct ll_dsn_recipient {
     struct ll_slice address; /* Final-Recipient: local@domain */
-    struct ll_slice orcpt;   /* ORCPT as it came: type;xtext. Empty: none */
+    struct ll_slice orcpt;   /* ORCPT as it came: type;address. Empty: none */
     enum ll_dsn_action action;
     uint16_t status[3];         /* {5, 1, 1} */
     struct ll_slice remote_mta; /* host name of the server that spoke; empty: nobody was reached */
@@ -52,13 +53,22 @@ struct ll_dsn {
     int64_t arrival;               /* of the original; 0: not known */
     struct ll_slice envid;         /* ENVID as it came (xtext); empty: none */
     struct ll_slice header;        /* the original's header, without the empty line */
+    struct ll_slice content; /* the whole original, header and all, to be returned (RET=FULL, RFC
+                              * 3461 6.2). Empty, or with a line that no server need take: the
+                              * header alone */
     const struct ll_dsn_recipient *recipients;
     size_t recipient_count; /* 1..LL_DSN_RECIPIENTS_MAX */
 };
 
+/* What the servers on the report's way must offer. */
+enum {
+    LL_DSN_NEEDS_UTF8 = 1, /* SMTPUTF8 */
+    LL_DSN_NEEDS_8BIT = 2, /* 8BITMIME */
+};
+
 /* Appends the report in wire form (CR LF, no line over 998 octets). False: no memory, over
  * LL_DSN_MAX or out's maximum, no recipient, or names that are not clean (reporting_mta, from, to,
- * message_id, boundary). *ret_utf8: it needs SMTPUTF8. */
-bool ll_dsn_build(const struct ll_dsn *, struct ll_buf *out, bool *ret_utf8);
+ * message_id, boundary). *ret_needs: LL_DSN_NEEDS_*. */
+bool ll_dsn_build(const struct ll_dsn *, struct ll_buf *out, unsigned *ret_needs);
 
 #endif

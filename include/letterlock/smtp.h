@@ -207,6 +207,16 @@ enum ll_smtp_error ll_smtp_rcpt_parse(struct ll_slice args, unsigned exts, bool 
 bool ll_xtext_decode(struct ll_slice in, struct ll_buf *out);
 void ll_xtext_encode(struct ll_slice in, struct ll_buf *out);
 
+/* ORCPT, "type;address" as written. Of type utf-8 (RFC 6533 3) the address is unitext, in which
+ * SP, '+', '=', '\' and what lies beyond ASCII stand as "\x{HEX}", or with utf8 (SMTPUTF8 was
+ * given) as themselves; of any other type it is xtext. What either decodes to holds no control
+ * character. At most LL_SMTP_ORCPT_MAX octets. */
+bool ll_orcpt_ok(struct ll_slice orcpt, bool utf8);
+bool ll_orcpt_utf8(struct ll_slice orcpt); /* its type is utf-8 */
+/* Appends valid UTF-8 (an ORCPT that is ok) with "\x{HEX}" for all that is not ASCII:
+ * utf-8-addr-xtext, which every server can take. */
+void ll_orcpt_ascii_put(struct ll_buf *out, struct ll_slice orcpt);
+
 /* ---- commands: the one table ----------------------------------------------------------------- */
 
 enum {                        /* flags of a verb */

@@ -133,7 +133,7 @@ struct ll_smtpc_peer {
 struct ll_smtpc_recipient {
     struct ll_slice address; /* local@domain without <>, as it goes on the wire */
     struct ll_slice notify;  /* RFC 3461 NOTIFY= value, or empty; sent only where DSN is offered */
-    struct ll_slice orcpt;   /* ORCPT= value in xtext, or empty */
+    struct ll_slice orcpt;   /* ORCPT= value, "type;address" (ll_orcpt_ok), or empty */
 };
 
 /* All slices and the array are borrowed until this letter's DONE has been pulled. */

@@ -141,14 +141,15 @@ void ll_record_rebind(uint8_t *record, size_t n, uint64_t generation);
 #define LL_OUTLOG_LIST_MAX   400  /* recipients or letters in one record */
 
 enum ll_rcpt_state {
-    LL_RCPT_WAITING,   /* never tried */
-    LL_RCPT_TRYING,    /* handed to a carrier */
-    LL_RCPT_DEFERRED,  /* to be tried at `until` */
-    LL_RCPT_HELD,      /* waits for the operator */
-    LL_RCPT_FAILED,    /* a report is due */
-    LL_RCPT_DELIVERED, /* from here on: over */
-    LL_RCPT_RETURNED,  /* failed, and its report is a letter of its own, or none was due */
-    LL_RCPT_DROPPED,   /* by the operator */
+    LL_RCPT_WAITING,    /* never tried */
+    LL_RCPT_TRYING,     /* handed to a carrier */
+    LL_RCPT_DEFERRED,   /* to be tried at `until` */
+    LL_RCPT_HELD,       /* waits for the operator */
+    LL_RCPT_FAILED,     /* a report is due */
+    LL_RCPT_CONFIRMING, /* delivered, and a report of that is due (NOTIFY=SUCCESS) */
+    LL_RCPT_DELIVERED,  /* from here on: over */
+    LL_RCPT_RETURNED,   /* failed, and its report is a letter of its own, or none was due */
+    LL_RCPT_DROPPED,    /* by the operator */
     LL_RCPT_STATES
 };
 
@@ -163,7 +164,11 @@ enum ll_outlog_kind {
     LL_OUTLOG_OVER,      /* these letters are over (written by checkpoints) */
     LL_OUTLOG_SEGMENT,   /* a segment was made */
     LL_OUTLOG_CLOSED,    /* a segment ends at `length`: what lies behind was never acknowledged */
+    LL_OUTLOG_PAUSE,     /* a destination is paused by the operator, or not any more */
 };
+
+enum { LL_OUTLOG_WARNED = 1 }; /* flags of STATE: the sender has been told of the delay */
+#define LL_OUTLOG_NAME_MAX 255 /* octets of a destination's name */
 
 /* Every record says how things are, never how they changed: reading one twice does no harm. */
 struct ll_outlog_record {
@@ -173,6 +178,7 @@ struct ll_outlog_record {
     uint8_t state;
     uint16_t attempts;
     uint8_t deaths;  /* carriers that died with it in hand */
+    uint8_t flags;   /* LL_OUTLOG_WARNED */
     int64_t until_s; /* Unix time of the next try */
     uint16_t code;
     struct ll_slice status, text, remote; /* cut to 16, LL_DIAG_MAX and 300 octets */
@@ -182,6 +188,9 @@ struct ll_outlog_record {
     /* SEGMENT, CLOSED */
     uint32_t segment;
     uint64_t length;
+    /* PAUSE */
+    bool paused;
+    struct ll_slice name; /* of the destination; "all": every one */
 };
 
 void ll_outlog_head_encode(uint32_t number, uint64_t generation, struct ll_buf *out);
@@ -196,7 +205,8 @@ size_t ll_outlog_decode(struct ll_slice in, uint64_t generation, struct ll_arena
 
 enum ll_job_kind {
     LL_JOB_DELIVER, /* to relay and local */
-    LL_JOB_REPORT,  /* to post: build a DSN for these recipients, whose outcome is given */
+    LL_JOB_REPORT,  /* to post: build a DSN for these recipients, whose outcome is given: FAILED,
+                     * DEFERRED (delayed), DELIVERED, RELAYED or EXPANDED */
     LL_JOB_FORWARD, /* to post: expand the alias, append the letter anew for its targets */
 };
 
@@ -205,6 +215,18 @@ enum ll_outcome {
     LL_OUTCOME_DEFERRED,  /* to be tried again */
     LL_OUTCOME_FAILED,    /* never: a report is due */
     LL_OUTCOME_AGAIN,     /* not tried in this job: hand it out anew, it counts as no attempt */
+    LL_OUTCOME_PASSED,    /* DELIVERED, and who took it over sends the reports that NOTIFY asks for
+                           * (RFC 3461 5.2.1) */
+    LL_OUTCOME_RELAYED,   /* REPORT only: taken over by a server that sends no reports (5.2.2) */
+    LL_OUTCOME_EXPANDED,  /* REPORT only: went on to those whom an alias names (5.2.7.3) */
+    LL_OUTCOMES
+};
+
+enum ll_trouble { /* of a destination, as a job's result tells it */
+                  LL_TROUBLE_NONE,
+                  LL_TROUBLE_FAILED,    /* no connection, a session that broke, a time-out */
+                  LL_TROUBLE_THROTTLED, /* it wants less: 421, or 4.7.x (RFC 3463 3.8) */
+                  LL_TROUBLES
 };
 
 struct ll_job_rcpt {
@@ -252,7 +274,7 @@ struct ll_job_result_rcpt {
 
 struct ll_job_result {
     uint64_t letter;
-    uint8_t trouble;       /* 1: the destination itself failed (no connection, 421, time-out) */
+    uint8_t trouble;       /* enum ll_trouble */
     struct ll_slice facts; /* one JSON object for the receipt: remote, tls, duration ... */
     uint64_t new_letter;   /* REPORT, FORWARD: the letter that took over, 0 when none was due */
     struct ll_job_result_rcpt *rcpt;

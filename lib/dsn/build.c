@@ -1,6 +1,7 @@
 /* Delivery reports. See include/letterlock/dsn.h. */
 #include "letterlock/dsn.h"
 #include "letterlock/msg.h"
+#include "letterlock/smtp.h"
 
 #define QP_LINE 76 /* octets of a quoted-printable line, RFC 2045 6.7 */
 
@@ -104,26 +105,35 @@ static void typed_address(struct ll_buf *out, struct ll_slice a)
     }
 }
 
-/* ORCPT as it came, decoded from xtext where that is clean (RFC 3464 2.3.1). */
-static void original_recipient(struct ll_buf *out, struct ll_slice orcpt)
+/* xtext, decoded where that is clean (RFC 3464 2.3.1, RFC 3461 6.3). */
+static void put_xtext(struct ll_buf *out, struct ll_slice s)
 {
-    size_t at = ll_slice_find(orcpt, ';');
-    struct ll_slice type = ll_slice_cut(orcpt, 0, at), rest = ll_slice_skip(orcpt, at + 1);
-
-    clean(out, type, 64);
-    ll_buf_puts(out, "; ");
-    for (size_t i = 0; i < rest.n && i < 512; i++) {
+    for (size_t i = 0; i < s.n && i < 512; i++) {
         struct ll_buf octet = LL_BUF(1);
 
-        if (rest.p[i] == '+' && ll_hex_decode(&octet, ll_slice_cut(rest, i + 1, i + 3)) &&
-            octet.n == 1 && ll_is_print(octet.p[0])) {
+        if (s.p[i] == '+' && ll_hex_decode(&octet, ll_slice_cut(s, i + 1, i + 3)) && octet.n == 1 &&
+            ll_is_print(octet.p[0])) {
             ll_buf_putc(out, octet.p[0]);
             i += 2;
         } else {
-            ll_buf_putc(out, ll_is_print(rest.p[i]) ? rest.p[i] : '?');
+            ll_buf_putc(out, ll_is_print(s.p[i]) ? s.p[i] : '?');
         }
         ll_buf_release(&octet);
     }
+}
+
+/* ORCPT: of type utf-8 in its ASCII form (RFC 6533 3), else decoded from xtext. */
+static void original_recipient(struct ll_buf *out, struct ll_slice orcpt)
+{
+    size_t at = ll_slice_find(orcpt, ';');
+    struct ll_slice address = ll_slice_skip(orcpt, at + 1);
+
+    clean(out, ll_slice_cut(orcpt, 0, at), 64);
+    ll_buf_puts(out, "; ");
+    if (ll_orcpt_utf8(orcpt) && ll_orcpt_ok(orcpt, true))
+        ll_orcpt_ascii_put(out, address);
+    else
+        put_xtext(out, address);
 }
 
 /* ---- the part for people --------------------------------------------------------------------- */
@@ -176,7 +186,7 @@ static void explain(struct ll_buf *text, const struct ll_dsn_recipient *r)
         [LL_DSN_DELIVERED] = "The letter was delivered.",
         [LL_DSN_RELAYED] =
             "The letter was handed to the recipient's server, which sends no reports.",
-        [LL_DSN_EXPANDED] = "The letter was delivered to a list and sent on to its members.",
+        [LL_DSN_EXPANDED] = "The letter was sent on to those whom this address stands for.",
     };
     size_t i = 0;
 
@@ -241,6 +251,8 @@ static const char *subject_of(const struct ll_dsn *d)
         return "Your letter is delayed";
     if (only(d, LL_DSN_DELIVERED))
         return "Your letter was delivered";
+    if (only(d, LL_DSN_RELAYED) || only(d, LL_DSN_EXPANDED))
+        return "Your letter was handed on";
     return "What became of your letter";
 }
 
@@ -332,7 +344,7 @@ static void machine_part(struct ll_buf *out, const struct ll_dsn *d)
     ll_buf_puts(out, "Content-Type: message/delivery-status\r\n"
                      "Content-Description: Delivery report\r\n\r\n");
     if (d->envid.n) {
-        clean(&body, d->envid, 100);
+        put_xtext(&body, d->envid);
         field(out, "Original-Envelope-Id", &body);
     }
     ll_buf_puts(&body, "dns; ");
@@ -370,6 +382,12 @@ static bool needs_quoting(struct ll_slice header)
     return header.n > 0 && header.p[header.n - 1] != '\n';
 }
 
+/* RFC 6533 6: a header in UTF-8 has a type of its own. */
+static bool is_global(struct ll_slice header)
+{
+    return !ll_is_ascii(header) && ll_utf8_valid(header);
+}
+
 static void header_part(struct ll_buf *out, const struct ll_dsn *d)
 {
     struct ll_slice rest = d->header;
@@ -379,8 +397,8 @@ static void header_part(struct ll_buf *out, const struct ll_dsn *d)
     while (ll_msg_field_next(&rest, &f) && n + f.raw.n <= LL_DSN_HEADER_MAX)
         n += f.raw.n;
     rest = ll_slice_cut(d->header, 0, n);
-    ll_buf_puts(out, "Content-Type: text/rfc822-headers\r\n"
-                     "Content-Description: Header of your letter\r\n");
+    ll_buf_printf(out, "Content-Type: %s\r\nContent-Description: Header of your letter\r\n",
+                  is_global(rest) ? "message/global-headers" : "text/rfc822-headers");
     if (needs_quoting(rest)) {
         ll_buf_puts(out, "Content-Transfer-Encoding: quoted-printable\r\n\r\n");
         quoted_printable(out, rest);
@@ -388,6 +406,50 @@ static void header_part(struct ll_buf *out, const struct ll_dsn *d)
         ll_buf_puts(out, "\r\n");
         ll_buf_put_slice(out, rest);
     }
+}
+
+/* Lines of CR LF that every server takes, of which none can end our part. */
+static bool may_return(const struct ll_dsn *d)
+{
+    struct ll_slice s = d->content;
+    size_t line = 0;
+
+    if (s.n == 0 || !ll_slice_ends(s, LL_LIT("\r\n")))
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+
+        if (c == 0 || (c == '\r' && (i + 1 == s.n || s.p[i + 1] != '\n')) ||
+            (c == '\n' && (i == 0 || s.p[i - 1] != '\r')))
+            return false;
+        if (line == 0 && c == '-' && ll_slice_starts(ll_slice_skip(s, i), LL_LIT("--")) &&
+            ll_slice_starts(ll_slice_skip(s, i + 2), d->boundary))
+            return false;
+        line = c == '\n' ? 0 : line + 1;
+        if (line > LL_MSG_LINE_MAX + 1)
+            return false;
+    }
+    return true;
+}
+
+/* message/rfc822 may be 7bit or 8bit (RFC 2045 6.4); message/global whatever is best (RFC 6532
+ * 3.7), so that UTF-8 in the header asks no server for SMTPUTF8. */
+static void whole_part(struct ll_buf *out, const struct ll_dsn *d, unsigned *needs)
+{
+    ll_buf_puts(out, "Content-Description: Your letter\r\n");
+    if (is_global(d->header)) {
+        ll_buf_puts(out, "Content-Type: message/global\r\n"
+                         "Content-Transfer-Encoding: quoted-printable\r\n\r\n");
+        quoted_printable(out, d->content);
+        return;
+    }
+    ll_buf_puts(out, "Content-Type: message/rfc822\r\n");
+    if (!ll_is_ascii(d->content)) {
+        ll_buf_puts(out, "Content-Transfer-Encoding: 8bit\r\n");
+        *needs |= LL_DSN_NEEDS_8BIT;
+    }
+    ll_buf_puts(out, "\r\n");
+    ll_buf_put_slice(out, d->content);
 }
 
 /* ---- the letter
@@ -447,9 +509,10 @@ static void boundary(struct ll_buf *out, const struct ll_dsn *d, const char *end
     ll_buf_printf(out, "\r\n--%.*s%s\r\n", LL_FMT(d->boundary), end);
 }
 
-bool ll_dsn_build(const struct ll_dsn *d, struct ll_buf *out, bool *ret_utf8)
+bool ll_dsn_build(const struct ll_dsn *d, struct ll_buf *out, unsigned *ret_needs)
 {
     size_t start = out->n;
+    unsigned needs = 0;
 
     if (!input_ok(d))
         return false;
@@ -460,10 +523,13 @@ bool ll_dsn_build(const struct ll_dsn *d, struct ll_buf *out, bool *ret_utf8)
     boundary(out, d, "");
     machine_part(out, d);
     boundary(out, d, "");
-    header_part(out, d);
+    if (may_return(d))
+        whole_part(out, d, &needs);
+    else
+        header_part(out, d);
     boundary(out, d, "--");
     if (out->failed || out->n - start > LL_DSN_MAX)
         return false;
-    *ret_utf8 = !ll_is_ascii(d->to);
+    *ret_needs = needs | (ll_is_ascii(d->to) ? 0 : LL_DSN_NEEDS_UTF8);
     return true;
 }

@@ -198,7 +198,7 @@ static void check_letter(struct ll_smtpc *c, struct slot *s, bool *utf8)
         const struct ll_smtpc_recipient *r = &l->recipients[i];
 
         if (!address_ok(r->address, utf8) || !word_ok(r->notify, 64) ||
-            !word_ok(r->orcpt, LL_SMTP_ORCPT_MAX))
+            (r->orcpt.n && !ll_orcpt_ok(r->orcpt, true)))
             settle(s, i,
                    local(LL_SMTPC_REFUSED, 1, 3, LL_LIT("the recipient's address is not valid")));
         else if (n++ >= max)
@@ -265,6 +265,8 @@ static void put_mail(struct ll_smtpc *c, struct slot *s)
 
 static void put_rcpt(struct ll_smtpc *c, const struct ll_smtpc_recipient *r)
 {
+    struct ll_buf orcpt = LL_BUF(4 * LL_SMTP_ORCPT_MAX);
+
     out_puts(c, "RCPT TO:<");
     out_put(c, r->address);
     out_puts(c, ">");
@@ -273,10 +275,13 @@ static void put_rcpt(struct ll_smtpc *c, const struct ll_smtpc_recipient *r)
         out_put(c, r->notify);
     }
     if (c->peer.dsn && r->orcpt.n) {
+        ll_orcpt_ascii_put(&orcpt, r->orcpt);
         out_puts(c, " ORCPT=");
-        out_put(c, r->orcpt);
+        out_put(c, ll_buf_slice(&orcpt));
+        c->cmd[c->body_out ? 1 : 0].failed |= orcpt.failed;
     }
     out_puts(c, "\r\n");
+    ll_buf_release(&orcpt);
 }
 
 /* Queues up to max more RCPT commands; false when there were none left. */

@@ -4,6 +4,7 @@
 struct args {
     struct ll_smtp_mail *mail; /* one of the two */
     struct ll_smtp_rcpt *rcpt;
+    bool utf8; /* SMTPUTF8 was given with MAIL */
 };
 
 /* ---- the parameters' values ---------------------------------------------------------------------
@@ -105,15 +106,8 @@ static enum ll_smtp_error notify_read(struct ll_slice v, struct args *a)
 
 static enum ll_smtp_error orcpt_read(struct ll_slice v, struct args *a)
 {
-    size_t colon = ll_slice_find(v, ';');
-
-    if (v.n > LL_SMTP_ORCPT_MAX || colon == 0 || colon + 1 >= v.n ||
-        !xtext_ok(ll_slice_skip(v, colon + 1)))
+    if (!ll_orcpt_ok(v, a->utf8))
         return LL_SMTP_PARAMETER;
-    for (size_t i = 0; i < colon; i++) {
-        if (!ll_is_alnum(v.p[i]) && v.p[i] != '-')
-            return LL_SMTP_PARAMETER;
-    }
     a->rcpt->orcpt = v;
     return LL_SMTP_OK;
 }
@@ -156,7 +150,7 @@ static enum ll_smtp_error param_read(struct ll_slice word, unsigned exts, struct
     if (eq < word.n && value.n == 0)
         return LL_SMTP_PARAMETER;
     for (size_t i = 0; i < value.n; i++) {
-        if (!ll_is_print(value.p[i]) || value.p[i] == '=')
+        if ((!ll_is_print(value.p[i]) && !(a->utf8 && value.p[i] > 0x7f)) || value.p[i] == '=')
             return LL_SMTP_PARAMETER;
     }
     for (size_t i = 0; i < LL_COUNT(params); i++) {
@@ -235,11 +229,11 @@ enum ll_smtp_error ll_smtp_rcpt_parse(struct ll_slice line, unsigned exts, bool 
                                       struct ll_smtp_rcpt *ret)
 {
     struct ll_smtp_rcpt rcpt = {0};
-    struct args a = {.rcpt = &rcpt};
+    struct args a = {.rcpt = &rcpt, .utf8 = utf8 && (exts & LL_SMTP_EXT_SMTPUTF8)};
     struct ll_slice rest = line;
     enum ll_smtp_error e;
 
-    e = path_read(&rest, "TO:", LL_SMTP_PATH, utf8 && (exts & LL_SMTP_EXT_SMTPUTF8), &rcpt.to);
+    e = path_read(&rest, "TO:", LL_SMTP_PATH, a.utf8, &rcpt.to);
     if (!e && ll_mailbox_null(&rcpt.to))
         e = LL_SMTP_PATH;
     if (!e)

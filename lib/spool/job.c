@@ -38,7 +38,7 @@ static bool get_reply(struct ll_cursor *c, uint8_t *outcome, uint16_t *code,
     *status = ll_cur_str16(c);
     *text = ll_cur_str16(c);
     *remote = ll_cur_str16(c);
-    return *outcome <= LL_OUTCOME_AGAIN && status->n <= LL_DIAG_MAX && text->n <= LL_DIAG_MAX &&
+    return *outcome < LL_OUTCOMES && status->n <= LL_DIAG_MAX && text->n <= LL_DIAG_MAX &&
            remote->n <= LL_DIAG_MAX;
 }
 
@@ -151,7 +151,8 @@ bool ll_job_result_decode(struct ll_slice in, struct ll_arena *arena, struct ll_
     r.new_letter = ll_cur_u64(&c);
     r.facts = ll_cur_str16(&c);
     r.n_rcpt = ll_cur_u16(&c);
-    if (c.failed || version != JOB_VERSION || r.n_rcpt == 0 || r.n_rcpt > LL_JOB_RCPTS_MAX)
+    if (c.failed || version != JOB_VERSION || r.trouble >= LL_TROUBLES || r.n_rcpt == 0 ||
+        r.n_rcpt > LL_JOB_RCPTS_MAX)
         return false;
     r.rcpt = ll_arena_alloc(arena, r.n_rcpt * sizeof(*r.rcpt));
     if (!r.rcpt)

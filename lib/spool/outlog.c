@@ -2,7 +2,7 @@
  * The outcome log, octet by octet. All numbers are big-endian.
  *
  * Head (LL_OUTLOG_HEAD octets)
- *    0   4  "LLO1"
+ *    0   4  "LLO2"
  *    4   4  CRC32C of octets 8..31
  *    8   4  number of the log
  *   12   8  generation
@@ -13,25 +13,27 @@
  *    4   2  N, octets behind the kind
  *    6   1  kind
  *    7   N  fields:
- *  STATE    8  letter   1  state   2  attempts   1  deaths   8  until, Unix time in s
+ *  STATE    8  letter   1  state   2  attempts   1  deaths   1  flags   8  until, Unix time in s
  *           2  code   1 + n  status   2 + n  text   2 + n  remote
  *           2  number of recipients, 4 each: their indexes
  *  OVER     2  number of letters, 8 each
  *  SEGMENT  4  segment
  *  CLOSED   4  segment   8  octets that count
+ *  PAUSE    1  paused: 1 or 0   2 + n  name of the destination
  */
 #include "letterlock/spool.h"
 
-#define OUTLOG_MAGIC 0x4c4c4f31u
+#define OUTLOG_MAGIC 0x4c4c4f32u
 #define RECORD_FIXED 7
 #define STATUS_MAX   16
 #define REMOTE_MAX   300
 
 static const char *const state_names[LL_RCPT_STATES] = {
-    [LL_RCPT_WAITING] = "waiting",   [LL_RCPT_TRYING] = "trying",
-    [LL_RCPT_DEFERRED] = "deferred", [LL_RCPT_HELD] = "held",
-    [LL_RCPT_FAILED] = "failed",     [LL_RCPT_DELIVERED] = "delivered",
-    [LL_RCPT_RETURNED] = "returned", [LL_RCPT_DROPPED] = "dropped",
+    [LL_RCPT_WAITING] = "waiting",     [LL_RCPT_TRYING] = "trying",
+    [LL_RCPT_DEFERRED] = "deferred",   [LL_RCPT_HELD] = "held",
+    [LL_RCPT_FAILED] = "failed",       [LL_RCPT_CONFIRMING] = "confirming",
+    [LL_RCPT_DELIVERED] = "delivered", [LL_RCPT_RETURNED] = "returned",
+    [LL_RCPT_DROPPED] = "dropped",
 };
 
 const char *ll_rcpt_state_name(enum ll_rcpt_state s)
@@ -94,6 +96,7 @@ static void put_state(const struct ll_outlog_record *r, struct ll_buf *out)
     ll_buf_u8(out, r->state);
     ll_buf_u16(out, r->attempts);
     ll_buf_u8(out, r->deaths);
+    ll_buf_u8(out, r->flags);
     ll_buf_u64(out, (uint64_t)r->until_s);
     ll_buf_u16(out, r->code);
     ll_buf_u8(out, (uint8_t)status.n);
@@ -123,6 +126,12 @@ static void put_closed(const struct ll_outlog_record *r, struct ll_buf *out)
     ll_buf_u64(out, r->length);
 }
 
+static void put_pause(const struct ll_outlog_record *r, struct ll_buf *out)
+{
+    ll_buf_u8(out, r->paused);
+    ll_buf_str16(out, ll_slice_cut(r->name, 0, LL_OUTLOG_NAME_MAX));
+}
+
 static bool get_state(struct ll_cursor *c, struct ll_arena *arena, struct ll_outlog_record *r)
 {
     uint32_t *rcpt;
@@ -131,14 +140,16 @@ static bool get_state(struct ll_cursor *c, struct ll_arena *arena, struct ll_out
     r->state = ll_cur_u8(c);
     r->attempts = ll_cur_u16(c);
     r->deaths = ll_cur_u8(c);
+    r->flags = ll_cur_u8(c);
     r->until_s = (int64_t)ll_cur_u64(c);
     r->code = ll_cur_u16(c);
     r->status = ll_cur_bytes(c, ll_cur_u8(c));
     r->text = ll_cur_str16(c);
     r->remote = ll_cur_str16(c);
     r->n = ll_cur_u16(c);
-    if (c->failed || r->state >= LL_RCPT_STATES || r->n == 0 || r->n > LL_OUTLOG_LIST_MAX ||
-        r->status.n > STATUS_MAX || r->text.n > LL_DIAG_MAX || r->remote.n > REMOTE_MAX)
+    if (c->failed || r->state >= LL_RCPT_STATES || r->flags > LL_OUTLOG_WARNED || r->n == 0 ||
+        r->n > LL_OUTLOG_LIST_MAX || r->status.n > STATUS_MAX || r->text.n > LL_DIAG_MAX ||
+        r->remote.n > REMOTE_MAX)
         return false;
     rcpt = ll_arena_alloc(arena, r->n * sizeof(*rcpt));
     for (size_t i = 0; rcpt && i < r->n; i++) {
@@ -177,14 +188,22 @@ static bool get_closed(struct ll_cursor *c, struct ll_arena *arena, struct ll_ou
     return true;
 }
 
+static bool get_pause(struct ll_cursor *c, struct ll_arena *arena, struct ll_outlog_record *r)
+{
+    uint8_t paused = ll_cur_u8(c);
+
+    r->paused = paused == 1;
+    r->name = ll_cur_str16(c);
+    return paused <= 1 && r->name.n > 0 && r->name.n <= LL_OUTLOG_NAME_MAX;
+}
+
 static const struct {
     void (*put)(const struct ll_outlog_record *, struct ll_buf *);
     bool (*get)(struct ll_cursor *, struct ll_arena *, struct ll_outlog_record *);
 } kinds[] = {
-    [LL_OUTLOG_STATE] = {put_state, get_state},
-    [LL_OUTLOG_OVER] = {put_over, get_over},
-    [LL_OUTLOG_SEGMENT] = {put_segment, get_segment},
-    [LL_OUTLOG_CLOSED] = {put_closed, get_closed},
+    [LL_OUTLOG_STATE] = {put_state, get_state},       [LL_OUTLOG_OVER] = {put_over, get_over},
+    [LL_OUTLOG_SEGMENT] = {put_segment, get_segment}, [LL_OUTLOG_CLOSED] = {put_closed, get_closed},
+    [LL_OUTLOG_PAUSE] = {put_pause, get_pause},
 };
 
 void ll_outlog_encode(const struct ll_outlog_record *r, uint64_t generation, struct ll_buf *out)

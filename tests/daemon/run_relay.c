@@ -2,7 +2,7 @@
  * run-relay: the role relay as it really runs (its own process, inside its sandbox, with the real
  * dns and keeper beside it), and this program in the places of super and of the queue. Hands out
  * one letter, or many, and prints what became of each recipient, one JSON object a line:
- * {"to", "outcome", "code", "status", "text", "remote", "trouble", "facts"}.
+ * {"to", "outcome", "passed", "code", "status", "text", "remote", "trouble", "facts"}.
  *
  *   run-relay [-n LETTERS] [-c AT-A-TIME] [-f] [-w MS] [-p] CONF FROM RCPT ... < LETTER
  *
@@ -146,13 +146,14 @@ static void next(void)
 
 static void print_rcpt(const struct ll_job_result *r, const struct ll_job_result_rcpt *one)
 {
-    static const char *const words[] = {"delivered", "deferred", "failed", "again"};
+    static const char *const words[] = {"delivered", "deferred", "failed", "again", "delivered"};
     struct ll_buf line = LL_BUF(1 << 16);
     struct ll_json j = LL_JSON(&line);
 
     ll_json_open(&j, '{');
     ll_json_cstr(&j, "to", rcpts[one->index]);
     ll_json_cstr(&j, "outcome", words[one->outcome]);
+    ll_json_bool(&j, "passed", one->outcome == LL_OUTCOME_PASSED);
     ll_json_int(&j, "code", one->code);
     ll_json_str(&j, "status", one->status);
     ll_json_str(&j, "text", one->text);
@@ -174,7 +175,8 @@ static int on_result(const struct ll_msg *m)
     if (m->type != LL_MSG_JOB_RESULT || !ll_job_result_decode(m->job_result.result, &arena, &r))
         die("bad result");
     for (size_t i = 0; i < r.n_rcpt; i++)
-        all = all && r.rcpt[i].outcome == LL_OUTCOME_DELIVERED;
+        all = all &&
+              (r.rcpt[i].outcome == LL_OUTCOME_DELIVERED || r.rcpt[i].outcome == LL_OUTCOME_PASSED);
     for (size_t i = 0; i < r.n_rcpt; i++)
         if (letters <= 10 || !all)
             print_rcpt(&r, &r.rcpt[i]);

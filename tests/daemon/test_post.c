@@ -191,7 +191,9 @@ static void test_no_report(void **state)
         {"ann@alpha.test", LL_NOTIFY_NEVER, LL_OUTCOME_FAILED, LL_OUTCOME_DELIVERED},
         {"ann@alpha.test", LL_NOTIFY_SUCCESS, LL_OUTCOME_FAILED, LL_OUTCOME_DELIVERED},
         {"ann@alpha.test", 0, LL_OUTCOME_DELIVERED, LL_OUTCOME_DELIVERED},
-        {"ann@alpha.test", 0, LL_OUTCOME_DEFERRED, LL_OUTCOME_DELIVERED},
+        {"ann@alpha.test", LL_NOTIFY_FAILURE, LL_OUTCOME_DEFERRED, LL_OUTCOME_DELIVERED},
+        {"ann@alpha.test", LL_NOTIFY_FAILURE, LL_OUTCOME_RELAYED, LL_OUTCOME_DELIVERED},
+        {"ann@alpha.test", 0, LL_OUTCOME_EXPANDED, LL_OUTCOME_DELIVERED},
         {"nobody@alpha.test", 0, LL_OUTCOME_FAILED, LL_OUTCOME_DELIVERED},
         {"later@alpha.test", 0, LL_OUTCOME_FAILED, LL_OUTCOME_DEFERRED},
     };
@@ -223,6 +225,8 @@ static void test_forward(void **state)
     struct ll_job job = job_of(LL_JOB_FORWARD, "s@outside.test", r, 3);
     size_t at = LL_SEGMENT_HEAD;
 
+    r[0].notify = LL_NOTIFY_SUCCESS | LL_NOTIFY_FAILURE;
+    r[1].notify = LL_NOTIFY_SUCCESS;
     send_job(&job, -1);
     wait_result();
     struct ll_letter l = record_at(&at);
@@ -237,6 +241,9 @@ static void test_forward(void **state)
     assert_int_equal(l.rcpt[1].kind, LL_RCPT_REMOTE);
     EQ(l.rcpt[1].address, "x@outside.test");
     EQ(l.rcpt[2].mailbox, "carl@alpha.test");
+    /* Success is told of here (RFC 3461 5.2.7.3); NOTIFY without a word would ask for failures. */
+    assert_int_equal(l.rcpt[1].notify, LL_NOTIFY_FAILURE);
+    assert_int_equal(l.rcpt[2].notify, LL_NOTIFY_NEVER);
     EQ(l.prepend, "Delivered-To: team@alpha.test\r\nDelivered-To: two@alpha.test\r\n"
                   "Received: by mx.alpha.test id 1\r\n");
     EQ(body, letter);
@@ -281,10 +288,12 @@ static void test_forward_no_alias(void **state)
     struct ll_job job = job_of(LL_JOB_FORWARD, "", &r, 1);
     size_t at = LL_SEGMENT_HEAD;
 
+    r.notify = LL_NOTIFY_SUCCESS; /* one address: all goes on (RFC 3461 5.2.7.2) */
     send_job(&job, -1);
     wait_result();
     struct ll_letter l = record_at(&at);
-    assert_int_equal(result.rcpt[0].outcome, LL_OUTCOME_DELIVERED);
+    assert_int_equal(result.rcpt[0].outcome, LL_OUTCOME_PASSED);
+    assert_int_equal(l.rcpt[0].notify, LL_NOTIFY_SUCCESS);
     EQ(l.rcpt[0].mailbox, "ann@alpha.test");
     assert_int_equal(l.reverse_path.n, 0);
 }

@@ -181,6 +181,13 @@ virtual_gid_maps = static:8
                 raise AssertionError("Postfix did not start: " + self.log())
             time.sleep(0.05)
 
+    def configure(self, lines):
+        """Adds lines to main.cf and has them read."""
+        with open(os.path.join(self.dir, "etc/main.cf"), "a", encoding="utf-8") as f:
+            f.write(lines + "\n")
+        self.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+
     def sendmail(self, sender, to, text):
         """One letter through Postfix's own sendmail's way in: SMTP to itself, so that it relays."""
         import smtplib

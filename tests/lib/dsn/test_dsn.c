@@ -89,10 +89,10 @@ static void test_failure(void **state)
     };
     struct ll_buf out = LL_BUF(LL_DSN_MAX);
     struct ll_dsn d = base(&no_user, 1);
-    bool utf8 = true;
+    unsigned needs = 7;
 
-    assert_true(ll_dsn_build(&d, &out, &utf8));
-    assert_false(utf8);
+    assert_true(ll_dsn_build(&d, &out, &needs));
+    assert_int_equal(needs, 0);
     check_wire(ll_buf_slice(&out), 4, true);
     for (size_t i = 0; i < LL_COUNT(holds); i++)
         assert_holds(ll_buf_slice(&out), holds[i]);
@@ -110,9 +110,9 @@ static void test_delay(void **state)
     };
     struct ll_dsn d = base(&r, 1);
     struct ll_buf out = LL_BUF(LL_DSN_MAX);
-    bool utf8;
+    unsigned needs;
 
-    assert_true(ll_dsn_build(&d, &out, &utf8));
+    assert_true(ll_dsn_build(&d, &out, &needs));
     check_wire(ll_buf_slice(&out), 4, true);
     assert_holds(ll_buf_slice(&out), "Subject: Your letter is delayed\r\n");
     assert_holds(ll_buf_slice(&out), "Action: delayed\r\nStatus: 4.4.1\r\n"
@@ -128,7 +128,7 @@ static void test_hostile(void **state)
     struct ll_buf words = LL_BUF(1 << 16), out = LL_BUF(LL_DSN_MAX);
     struct ll_dsn_recipient r[2] = {no_user, no_user};
     struct ll_dsn d = base(r, 2);
-    bool utf8;
+    unsigned needs;
 
     while (words.n < 2000)
         ll_buf_puts(&words, "x\r\n--b0undary--\r\nBcc: \xff\x00y\n.\n");
@@ -137,7 +137,7 @@ static void test_hostile(void **state)
     r[1].orcpt = LL_LIT("rfc822;a+0D+0ABcc:+20x");
     d.envid = ll_buf_slice(&words);
     d.header = LL_LIT("Subject: \xc3\xa4\n--b0undary--\r\nX: y\rz\r\nlast");
-    assert_true(ll_dsn_build(&d, &out, &utf8));
+    assert_true(ll_dsn_build(&d, &out, &needs));
     check_wire(ll_buf_slice(&out), 4, true);
     assert_holds(ll_buf_slice(&out), "Final-Recipient: utf-8; j\\x{F6}rg\\x{5C}@y.example\r\n");
     assert_holds(ll_buf_slice(&out), "Original-Recipient: rfc822; a+0D+0ABcc: x\r\n");
@@ -150,24 +150,24 @@ static void test_refused(void **state)
 {
     struct ll_buf out = LL_BUF(LL_DSN_MAX);
     struct ll_dsn d;
-    bool utf8 = false;
+    unsigned needs = 0;
 
     d = base(&no_user, 0);
-    assert_false(ll_dsn_build(&d, &out, &utf8));
+    assert_false(ll_dsn_build(&d, &out, &needs));
     d = base(&no_user, 1);
     d.boundary = LL_LIT("a\"b");
-    assert_false(ll_dsn_build(&d, &out, &utf8));
+    assert_false(ll_dsn_build(&d, &out, &needs));
     d = base(&no_user, 1);
     d.to = LL_LIT("a@x\r\nBcc: b@x");
-    assert_false(ll_dsn_build(&d, &out, &utf8));
+    assert_false(ll_dsn_build(&d, &out, &needs));
     d = base(&no_user, 1);
     d.to = LL_LIT("");
-    assert_false(ll_dsn_build(&d, &out, &utf8));
+    assert_false(ll_dsn_build(&d, &out, &needs));
     ll_buf_clear(&out);
     d = base(&no_user, 1);
     d.to = LL_LIT("\xc3\xa4@x.example");
-    assert_true(ll_dsn_build(&d, &out, &utf8));
-    assert_true(utf8);
+    assert_true(ll_dsn_build(&d, &out, &needs));
+    assert_int_equal(needs, LL_DSN_NEEDS_UTF8);
     check_wire(ll_buf_slice(&out), 4, false);
     ll_buf_release(&out);
 }
@@ -180,13 +180,13 @@ static void test_soft_breaks(void **state)
 
     for (size_t pad = 0; pad < 100; pad++) {
         struct ll_buf words = LL_BUF(256), out = LL_BUF(LL_DSN_MAX);
-        bool utf8;
+        unsigned needs;
 
         for (size_t i = 0; i < pad; i++)
             ll_buf_putc(&words, 'x');
         ll_buf_puts(&words, "--b0undary--");
         r.diagnostic = ll_buf_slice(&words);
-        assert_true(ll_dsn_build(&d, &out, &utf8));
+        assert_true(ll_dsn_build(&d, &out, &needs));
         check_wire(ll_buf_slice(&out), 4, true);
         ll_buf_release(&words);
         ll_buf_release(&out);
@@ -198,16 +198,135 @@ static void test_long_header(void **state)
 {
     struct ll_buf header = LL_BUF(1 << 20), out = LL_BUF(LL_DSN_MAX);
     struct ll_dsn d = base(&no_user, 1);
-    bool utf8;
+    unsigned needs;
 
     while (header.n < LL_DSN_HEADER_MAX)
         ll_buf_puts(&header, "X: 0123456789\r\n");
     d.header = ll_buf_slice(&header);
-    assert_true(ll_dsn_build(&d, &out, &utf8));
+    assert_true(ll_dsn_build(&d, &out, &needs));
     check_wire(ll_buf_slice(&out), 4, true);
     assert_true(ll_slice_ends(ll_buf_slice(&out), LL_LIT("X: 0123456789\r\n\r\n--b0undary--\r\n")));
     ll_buf_release(&header);
     ll_buf_release(&out);
+}
+
+/* ENVID and ORCPT, decoded as their kind asks (RFC 3461 6.3, RFC 6533 3). */
+static void test_originals(void **state)
+{
+    static const struct {
+        const char *orcpt, *field;
+    } rows[] = {
+        {"rfc822;a+2Bb@x", "Original-Recipient: rfc822; a+b@x\r\n"},
+        {"utf-8;j\\x{F6}rg@x", "Original-Recipient: utf-8; j\\x{F6}rg@x\r\n"},
+        {"UTF-8;j\xc3\xb6rg@x", "Original-Recipient: UTF-8; j\\x{F6}rg@x\r\n"},
+        {"utf-8;\xff", "Original-Recipient: utf-8; ?\r\n"},
+        {"x400;c+3Dde", "Original-Recipient: x400; c=de\r\n"},
+    };
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_buf out = LL_BUF(LL_DSN_MAX);
+        struct ll_dsn_recipient r = no_user;
+        struct ll_dsn d = base(&r, 1);
+        unsigned needs = 7;
+
+        r.orcpt = ll_slice_str(rows[i].orcpt);
+        d.envid = LL_LIT("QQ314+3D+2B");
+        assert_true(ll_dsn_build(&d, &out, &needs));
+        check_wire(ll_buf_slice(&out), 4, true);
+        assert_int_equal(needs, 0);
+        assert_holds(ll_buf_slice(&out), rows[i].field);
+        assert_holds(ll_buf_slice(&out), "\r\nOriginal-Envelope-Id: QQ314=+\r\n");
+        ll_buf_release(&out);
+    }
+}
+
+static void test_actions(void **state)
+{
+    static const struct {
+        enum ll_dsn_action action;
+        const char *subject, *field, *words;
+    } rows[] = {
+        {LL_DSN_DELIVERED, "Subject: Your letter was delivered", "Action: delivered\r\n",
+         "The letter was delivered."},
+        {LL_DSN_RELAYED, "Subject: Your letter was handed on", "Action: relayed\r\n",
+         "which sends no reports."},
+        {LL_DSN_EXPANDED, "Subject: Your letter was handed on", "Action: expanded\r\n",
+         "to those whom this address stands for"},
+    };
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_buf out = LL_BUF(LL_DSN_MAX);
+        struct ll_dsn_recipient r = no_user;
+        struct ll_dsn d = base(&r, 1);
+        unsigned needs;
+
+        r.action = rows[i].action;
+        r.status[0] = 2;
+        assert_true(ll_dsn_build(&d, &out, &needs));
+        assert_holds(ll_buf_slice(&out), rows[i].subject);
+        assert_holds(ll_buf_slice(&out), rows[i].field);
+        assert_holds(ll_buf_slice(&out), rows[i].words);
+        ll_buf_release(&out);
+    }
+}
+
+/* RET=FULL: the letter itself, where every server can take its lines. */
+static void test_whole(void **state)
+{
+    static const struct {
+        const char *header, *body, *type;
+        unsigned needs;
+        bool ascii;
+    } rows[] = {
+        {"Subject: a\r\n", "body\r\n.\r\n--b\r\n",
+         "Content-Type: message/rfc822\r\n\r\nSubject: "
+         "a\r\n\r\nbody\r\n.\r\n--b\r\n\r\n--b0undary--",
+         0, true},
+        {"Subject: a\r\n", "b\xc3\xa4\r\n",
+         "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\nSubject: a\r\n",
+         LL_DSN_NEEDS_8BIT, false},
+        {"Subject: \xc3\xa4\r\n", "b\r\n",
+         "Content-Type: message/global\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+         "Subject: =C3=A4\r\n\r\nb\r\n",
+         0, true},
+        {"Subject: a\r\n", "--b0undary--\r\n", "Content-Type: text/rfc822-headers\r\n", 0, true},
+        {"Subject: a\r\n", "no end", "Content-Type: text/rfc822-headers\r\n", 0, true},
+        {"Subject: a\r\n", "bare\nLF\r\n", "Content-Type: text/rfc822-headers\r\n", 0, true},
+        {"Subject: \xc3\xa4\r\n", "no end", "Content-Type: message/global-headers\r\n", 0, true},
+    };
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_buf out = LL_BUF(LL_DSN_MAX), whole = LL_BUF(4096);
+        struct ll_dsn d = base(&no_user, 1);
+        unsigned needs = 7;
+
+        ll_buf_printf(&whole, "%s\r\n%s", rows[i].header, rows[i].body);
+        d.header = ll_slice_str(rows[i].header);
+        d.content = ll_buf_slice(&whole);
+        assert_true(ll_dsn_build(&d, &out, &needs));
+        check_wire(ll_buf_slice(&out), 4, rows[i].ascii);
+        assert_int_equal(needs, rows[i].needs);
+        assert_holds(ll_buf_slice(&out), rows[i].type);
+        ll_buf_release(&out);
+        ll_buf_release(&whole);
+    }
+    /* A line of 998 octets is the longest that goes along (RFC 5321 4.5.3.1.6). */
+    for (size_t n = LL_MSG_LINE_MAX; n <= LL_MSG_LINE_MAX + 1; n++) {
+        struct ll_buf out = LL_BUF(LL_DSN_MAX), whole = LL_BUF(4096);
+        struct ll_dsn d = base(&no_user, 1);
+        unsigned needs;
+
+        ll_buf_puts(&whole, "A: b\r\n\r\n");
+        for (size_t k = 0; k < n; k++)
+            ll_buf_putc(&whole, 'x');
+        ll_buf_puts(&whole, "\r\n");
+        d.content = ll_buf_slice(&whole);
+        assert_true(ll_dsn_build(&d, &out, &needs));
+        assert_holds(ll_buf_slice(&out),
+                     n == LL_MSG_LINE_MAX ? "message/rfc822" : "rfc822-headers");
+        ll_buf_release(&out);
+        ll_buf_release(&whole);
+    }
 }
 
 int main(void)
@@ -216,6 +335,8 @@ int main(void)
         cmocka_unit_test(test_failure),     cmocka_unit_test(test_delay),
         cmocka_unit_test(test_hostile),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_long_header), cmocka_unit_test(test_soft_breaks),
+        cmocka_unit_test(test_originals),   cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

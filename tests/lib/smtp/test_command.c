@@ -138,6 +138,70 @@ static void rcpt_rows(void **state)
     }
 }
 
+/* RFC 6533 3: what an address of type utf-8 may be, without and with SMTPUTF8. */
+static void orcpt_rows(void **state)
+{
+    static const struct {
+        const char *in;
+        bool ok, ok_utf8;
+        const char *ascii; /* utf-8-addr-xtext */
+    } rows[] = {
+        {"rfc822;a@b", true, true, "rfc822;a@b"},
+        {"utf-8;j\\x{F6}rg@x", true, true, "utf-8;j\\x{F6}rg@x"},
+        {"UTF-8;j\xc3\xb6rg@x", false, true, "UTF-8;j\\x{F6}rg@x"},
+        {"utf-8;\xe4\xb8\xad\xf0\x9f\x93\xa7@x", false, true, "utf-8;\\x{4E2D}\\x{1F4E7}@x"},
+        {"utf-8;a\\x{5C}\\x{2B}\\x{3D}\\x{20}b@x", true, true,
+         "utf-8;a\\x{5C}\\x{2B}\\x{3D}\\x{20}b@x"},
+        {"utf-8;\\x{10FFFF}", true, true, "utf-8;\\x{10FFFF}"},
+        {"rfc822;\xc3\xb6@x", false, false, NULL},
+        {"utf-8;a+2Bb@x", false, false, NULL},
+        {"utf-8;\\x{0D}", false, false, NULL},
+        {"utf-8;\\x{41}", false, false, NULL},
+        {"utf-8;\\x{85}", false, false, NULL},
+        {"utf-8;\xc2\x85", false, false, NULL},
+        {"utf-8;\\x{D800}", false, false, NULL},
+        {"utf-8;\\x{110000}", false, false, NULL},
+        {"utf-8;\\x{f6}", false, false, NULL},
+        {"utf-8;\\x{}", false, false, NULL},
+        {"utf-8;\\x{F6", false, false, NULL},
+        {"utf-8;\\", false, false, NULL},
+        {"utf-8;\xff", false, false, NULL},
+        {"utf-8;", false, false, NULL},
+    };
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_slice in = ll_slice_str(rows[i].in);
+        struct ll_buf line = LL_BUF(1024), ascii = LL_BUF(1024);
+        struct ll_smtp_rcpt r;
+
+        if (ll_orcpt_ok(in, false) != rows[i].ok || ll_orcpt_ok(in, true) != rows[i].ok_utf8)
+            fail_msg("row %zu: %s", i, rows[i].in);
+        ll_buf_printf(&line, "TO:<a@b.test> ORCPT=%s", rows[i].in);
+        assert_int_equal(ll_smtp_rcpt_parse(ll_buf_slice(&line), ALL, false, &r) == LL_SMTP_OK,
+                         rows[i].ok);
+        assert_int_equal(ll_smtp_rcpt_parse(ll_buf_slice(&line), ALL, true, &r) == LL_SMTP_OK,
+                         rows[i].ok_utf8);
+        if (rows[i].ok_utf8) {
+            assert_true(ll_slice_eq(r.orcpt, in));
+            ll_orcpt_ascii_put(&ascii, in);
+            assert_string_equal(ll_buf_str(&ascii), rows[i].ascii);
+            assert_true(ll_orcpt_ok(ll_buf_slice(&ascii), false));
+        }
+        ll_buf_release(&line);
+        ll_buf_release(&ascii);
+    }
+    /* 500 characters are the most (RFC 3461 5.4). */
+    for (size_t n = LL_SMTP_ORCPT_MAX; n <= LL_SMTP_ORCPT_MAX + 1; n++) {
+        struct ll_buf v = LL_BUF(1024);
+
+        ll_buf_puts(&v, "rfc822;");
+        while (v.n < n)
+            ll_buf_putc(&v, 'a');
+        assert_int_equal(ll_orcpt_ok(ll_buf_slice(&v), false), n == LL_SMTP_ORCPT_MAX);
+        ll_buf_release(&v);
+    }
+}
+
 /* Of all 256 values only ' '..'~' are let through, and each comes back as it was. */
 static void xtext(void **state)
 {
@@ -194,8 +258,8 @@ static void helo(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(commands), cmocka_unit_test(mail_rows), cmocka_unit_test(rcpt_rows),
-        cmocka_unit_test(xtext),    cmocka_unit_test(helo),
+        cmocka_unit_test(commands),   cmocka_unit_test(mail_rows), cmocka_unit_test(rcpt_rows),
+        cmocka_unit_test(orcpt_rows), cmocka_unit_test(xtext),     cmocka_unit_test(helo),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -259,6 +259,7 @@ static void outlog(void **state)
          .state = LL_RCPT_DEFERRED,
          .attempts = 3,
          .deaths = 1,
+         .flags = LL_OUTLOG_WARNED,
          .until_s = 1795489654,
          .code = 451,
          .status = S("4.7.1"),
@@ -269,6 +270,8 @@ static void outlog(void **state)
         {.kind = LL_OUTLOG_OVER, .over = over, .n = 2},
         {.kind = LL_OUTLOG_SEGMENT, .segment = 9},
         {.kind = LL_OUTLOG_CLOSED, .segment = 9, .length = 1 << 20},
+        {.kind = LL_OUTLOG_PAUSE, .paused = true, .name = S("b.test")},
+        {.kind = LL_OUTLOG_PAUSE, .name = S("all")},
     };
     struct ll_outlog_record r;
     struct ll_arena arena;
@@ -283,7 +286,9 @@ static void outlog(void **state)
         assert_true(r.kind == rows[k].kind && r.letter == rows[k].letter &&
                     r.state == rows[k].state && r.until_s == rows[k].until_s && r.n == rows[k].n &&
                     r.segment == rows[k].segment && r.length == rows[k].length &&
-                    r.attempts == rows[k].attempts);
+                    r.attempts == rows[k].attempts && r.flags == rows[k].flags &&
+                    r.paused == rows[k].paused);
+        assert_slice(r.name, rows[k].name);
         assert_slice(r.text, rows[k].text);
         assert_slice(r.remote, rows[k].remote);
         assert_int_equal(ll_outlog_decode(ll_buf_slice(&b), GENERATION + 1, &arena, &r), 0);
