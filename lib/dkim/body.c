@@ -1,0 +1,269 @@
+/*
+ * Bodies, canonical and hashed while they pass (RFC 6376 3.4.3, 3.4.4, 3.7).
+ *
+ * Nothing is copied: both canonicalisations hand the hash long runs of the input itself. Simple
+ * changes only the end of a body; relaxed looks, 16 octets at a time, for the places where the
+ * canonical form differs from the input. What may have to be dropped at the end (line ends, blanks)
+ * is held back as counts until another octet follows.
+ */
+#include "lib/dkim/parts.h"
+
+#include <stdlib.h>
+
+struct ll_dkim_body *ll_dkim_body_new(enum ll_dkim_canon canon)
+{
+    struct ll_dkim_body *b = calloc(1, sizeof(*b));
+
+    if (!b)
+        return NULL;
+    b->canon = canon;
+    b->next = UINT64_MAX;
+    b->md = EVP_MD_CTX_new();
+    if (!b->md || !EVP_DigestInit_ex(b->md, EVP_sha256(), NULL)) {
+        ll_dkim_body_free(b);
+        return NULL;
+    }
+    return b;
+}
+
+void ll_dkim_body_free(struct ll_dkim_body *b)
+{
+    if (!b)
+        return;
+    EVP_MD_CTX_free(b->md);
+    free(b);
+}
+
+/* ---- into the hash ------------------------------------------------------------------------------
+ */
+
+/* The hash of what came so far, for the marks that lie here. */
+static void reach(struct ll_dkim_body *b)
+{
+    EVP_MD_CTX *copy = EVP_MD_CTX_new();
+    uint8_t hash[LL_DKIM_HASH];
+
+    if (!copy || !EVP_MD_CTX_copy_ex(copy, b->md) || !EVP_DigestFinal_ex(copy, hash, NULL))
+        b->failed = true;
+    EVP_MD_CTX_free(copy);
+    b->next = UINT64_MAX;
+    for (size_t i = 0; i < b->marks; i++) {
+        struct ll_dkim_mark *m = &b->mark[i];
+
+        if (!m->reached && m->at == b->hashed) {
+            memcpy(m->hash, hash, sizeof(hash));
+            m->reached = true;
+        }
+        if (!m->reached && m->at < b->next)
+            b->next = m->at;
+    }
+}
+
+static void emit(struct ll_dkim_body *b, const uint8_t *p, size_t n)
+{
+    while (n > 0) {
+        uint64_t left = b->next - b->hashed;
+        size_t part = n < left ? n : (size_t)left;
+
+        if (!EVP_DigestUpdate(b->md, p, part))
+            b->failed = true;
+        b->hashed += part;
+        p += part;
+        n -= part;
+        if (b->hashed == b->next)
+            reach(b);
+    }
+}
+
+/* The line ends that were held back: more comes, so they count. */
+static void emit_crlfs(struct ll_dkim_body *b)
+{
+    static const uint8_t crlf[] = "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n"
+                                  "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n";
+    const uint64_t room = (sizeof(crlf) - 1) / 2;
+
+    while (b->crlfs > 0) {
+        uint64_t n = b->crlfs < room ? b->crlfs : room;
+
+        emit(b, crlf, (size_t)(2 * n));
+        b->crlfs -= n;
+    }
+}
+
+static void emit_held(struct ll_dkim_body *b)
+{
+    emit_crlfs(b);
+    if (b->wsp)
+        emit(b, (const uint8_t *)" ", 1);
+    b->wsp = false;
+    if (b->cr)
+        emit(b, (const uint8_t *)"\r", 1);
+    b->cr = false;
+}
+
+bool ll_dkim_body_mark(struct ll_dkim_body *b, uint64_t at)
+{
+    for (size_t i = 0; i < b->marks; i++)
+        if (b->mark[i].at == at)
+            return true;
+    if (b->marks == LL_COUNT(b->mark) || at < b->hashed)
+        return false;
+    b->mark[b->marks++].at = at;
+    if (at < b->next)
+        b->next = at;
+    if (at == b->hashed)
+        reach(b);
+    return true;
+}
+
+/* ---- simple -------------------------------------------------------------------------------------
+ */
+
+static void feed_simple(struct ll_dkim_body *b, struct ll_slice in)
+{
+    size_t n, text;
+
+    if (b->cr && in.n > 0) {
+        if (in.p[0] == '\n') {
+            b->cr = false;
+            b->crlfs++;
+            in = ll_slice_skip(in, 1);
+        } else {
+            emit_held(b);
+        }
+    }
+    n = in.n;
+    if (n > 0 && in.p[n - 1] == '\r') {
+        b->cr = true;
+        n--;
+    }
+    for (text = n; text >= 2 && in.p[text - 1] == '\n' && in.p[text - 2] == '\r';)
+        text -= 2;
+    if (text > 0) {
+        emit_crlfs(b);
+        emit(b, in.p, text);
+    }
+    b->crlfs += (n - text) / 2;
+}
+
+/* ---- relaxed ------------------------------------------------------------------------------------
+ */
+
+/* One octet by the rules, slowly. */
+static void step(struct ll_dkim_body *b, uint8_t c)
+{
+    if (b->cr && c == '\n') { /* the line has ended: its last blanks are gone */
+        b->cr = b->wsp = false;
+        b->crlfs++;
+        return;
+    }
+    if (b->cr)
+        emit_held(b);
+    if (ll_is_blank(c)) {
+        b->wsp = true;
+    } else if (c == '\r') {
+        b->cr = true;
+    } else {
+        emit_held(b);
+        emit(b, &c, 1);
+    }
+}
+
+typedef uint8_t octets __attribute__((vector_size(16), aligned(1), may_alias));
+
+static octets load(const uint8_t *p)
+{
+    return *(const octets *)p;
+}
+
+/* Does the canonical form differ at p: a tab, or a blank with a blank or a CR behind it? */
+static bool differs(const uint8_t *p)
+{
+    return p[0] == '\t' || (p[0] == ' ' && (ll_is_blank(p[1]) || p[1] == '\r'));
+}
+
+/* The first place from p on at which it differs, or end. end[0] can be read. */
+static const uint8_t *find_difference(const uint8_t *p, const uint8_t *end)
+{
+    const octets space = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ',
+                          ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
+    const octets tab = space - (uint8_t)(' ' - '\t'), cr = space - (uint8_t)(' ' - '\r');
+
+    for (; end - p >= 16; p += 16) {
+        octets here = load(p), behind = load(p + 1);
+        octets hit = (octets)(here == tab) |
+                     ((octets)(here == space) & ((octets)(behind == space) |
+                                                 (octets)(behind == tab) | (octets)(behind == cr)));
+        uint64_t half[2];
+
+        memcpy(half, &hit, sizeof(half));
+        if (half[0] | half[1])
+            break;
+    }
+    while (p < end && !differs(p))
+        p++;
+    return p;
+}
+
+/* Text that ends in an octet which is neither a blank nor of a line end; nothing is held back. */
+static void feed_text(struct ll_dkim_body *b, const uint8_t *p, const uint8_t *last)
+{
+    while (p <= last) {
+        const uint8_t *at = find_difference(p, last);
+
+        emit(b, p, (size_t)(at - p) + (at == last));
+        if (at == last)
+            return;
+        p = at;
+        while (ll_is_blank(*p))
+            p++;
+        /* A line's last blanks go; blanks inside it become one. */
+        if (p[0] != '\r' || p[1] != '\n')
+            emit(b, (const uint8_t *)" ", 1);
+    }
+}
+
+static bool is_white(uint8_t c)
+{
+    return ll_is_blank(c) || c == '\r' || c == '\n';
+}
+
+static void feed_relaxed(struct ll_dkim_body *b, struct ll_slice in)
+{
+    size_t text = in.n, i = 0;
+
+    while (text > 0 && is_white(in.p[text - 1]))
+        text--;
+    while (i < in.n && (i >= text || b->cr || b->wsp || b->crlfs > 0 || is_white(in.p[i]))) {
+        step(b, in.p[i++]);
+    }
+    if (i < text) {
+        feed_text(b, in.p + i, in.p + text - 1);
+        for (i = text; i < in.n; i++)
+            step(b, in.p[i]);
+    }
+}
+
+/* ---- both ---------------------------------------------------------------------------------------
+ */
+
+void ll_dkim_body_feed(struct ll_dkim_body *b, struct ll_slice in)
+{
+    if (in.n == 0)
+        return;
+    if (b->canon == LL_DKIM_SIMPLE)
+        feed_simple(b, in);
+    else
+        feed_relaxed(b, in);
+}
+
+void ll_dkim_body_end(struct ll_dkim_body *b)
+{
+    if (b->cr)
+        emit_held(b);
+    /* Simple: an empty body is one CR LF. Relaxed: an empty body stays empty (errata 1384). */
+    if (b->canon == LL_DKIM_SIMPLE || b->hashed > 0)
+        emit(b, (const uint8_t *)"\r\n", 2);
+    if (!EVP_DigestFinal_ex(b->md, b->hash, NULL))
+        b->failed = true;
+}
