@@ -39,7 +39,8 @@ check: deps-check build
 bench: build
 	@CASE="$(CASE)" PEER="$(PEER)" QUICK="$(QUICK)" bench/run
 
-# make fuzz [TARGET=name] [SECONDS=60]: runs the fuzz targets with libFuzzer, corpora updated.
+# make fuzz [TARGET=name] [SECONDS=60] [MERGE=1]: runs the fuzz targets with libFuzzer; MERGE=1 adds
+# to the corpora what reaches new code.
 fuzz: deps-check
 	@scripts/fuzz "$(TARGET)" "$(SECONDS)"
 

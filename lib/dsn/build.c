@@ -1,9 +1,8 @@
 /* Delivery reports. See include/letterlock/dsn.h. */
 #include "letterlock/dsn.h"
+#include "letterlock/mime.h"
 #include "letterlock/msg.h"
 #include "letterlock/smtp.h"
-
-#define QP_LINE 76 /* octets of a quoted-printable line, RFC 2045 6.7 */
 
 static const char *const action_words[LL_DSN_ACTIONS] = {
     [LL_DSN_FAILED] = "failed",   [LL_DSN_DELAYED] = "delayed",   [LL_DSN_DELIVERED] = "delivered",
@@ -36,43 +35,11 @@ static void date_field(struct ll_buf *out, const char *name, int64_t unix_s)
     ll_buf_puts(out, "\r\n");
 }
 
-/* Appends text, whose lines end in LF or CR LF, as quoted-printable. */
+/* Appends text, whose lines end in LF or CR LF, as quoted-printable; the last line is ended. */
 static void quoted_printable(struct ll_buf *out, struct ll_slice s)
 {
-    static const char digits[] = "0123456789ABCDEF";
-    size_t column = 0;
-
-    for (size_t i = 0; i < s.n; i++) {
-        uint8_t c = s.p[i];
-        bool eol = c == '\n' || (c == '\r' && i + 1 < s.n && s.p[i + 1] == '\n');
-        bool before_eol = i + 1 == s.n || s.p[i + 1] == '\n' || s.p[i + 1] == '\r';
-        bool plain = (c > 0x20 && c < 0x7f && c != '=') || (ll_is_blank(c) && !before_eol);
-
-        if (eol) {
-            if (c == '\r')
-                i++;
-            ll_buf_puts(out, "\r\n");
-            column = 0;
-            continue;
-        }
-        if (column + (plain ? 1 : 3) > QP_LINE - 1) {
-            ll_buf_puts(out, "=\r\n");
-            column = 0;
-        }
-        /* No line looks like a boundary, or like the letter's end. */
-        if (column == 0 && (c == '-' || c == '.'))
-            plain = false;
-        if (plain) {
-            ll_buf_putc(out, c);
-            column++;
-        } else {
-            ll_buf_putc(out, '=');
-            ll_buf_putc(out, (uint8_t)digits[c >> 4]);
-            ll_buf_putc(out, (uint8_t)digits[c & 15]);
-            column += 3;
-        }
-    }
-    if (column)
+    ll_mime_qp_encode(out, s);
+    if (s.n && out->n && out->p[out->n - 1] != '\n')
         ll_buf_puts(out, "\r\n");
 }
 
