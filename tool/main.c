@@ -1,4 +1,5 @@
 /* letterlock(1): finds the command and runs it. */
+#include "tool/sendmail.h"
 #include "tool/tool.h"
 
 #include <errno.h>
@@ -51,7 +52,7 @@ int main(int argc, char **argv)
     int status;
 
     signal(SIGPIPE, SIG_IGN);
-    status = run(argc, argv);
+    status = argc > 0 && ll_is_sendmail(argv[0]) ? ll_sendmail(argc, argv) : run(argc, argv);
     /* Output that did not get out is a failure: a full disk must not look like success. A closed
      * pipe (`| head`) is the reader's choice. */
     if (fflush(stdout) != 0 && errno != EPIPE && status == 0)

@@ -1,14 +1,8 @@
 /* letterlock send: carries one letter, through a submission server or direct to MX. */
-#include "io/clock.h"
-#include "letterlock/addr.h"
-#include "letterlock/msg.h"
 #include "tool/client/send.h"
 #include "tool/json_out.h"
 
-#include <pwd.h>
 #include <stdlib.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 static const struct {
     const char *word;
@@ -18,169 +12,6 @@ static const struct {
     {"forced", LL_SMTPC_TLS_FORCED},
     {"implicit", LL_SMTPC_TLS_IMPLICIT},
 };
-
-/* ---- the letter ------------------------------------------------------------------------------ */
-
-static int read_letter(struct ll_send *s)
-{
-    struct ll_buf raw = LL_BUF(LL_SEND_LETTER_MAX);
-    struct ll_msg_wire wire = {0};
-    enum ll_msg_error e;
-    int status = ll_read_file("-", &raw);
-
-    if (status == 0) {
-        e = ll_msg_to_wire(&wire, ll_buf_slice(&raw), &s->text);
-        if (e == LL_MSG_OK)
-            e = ll_msg_to_wire_end(&wire, &s->text);
-        if (e != LL_MSG_OK)
-            status = ll_fail(e == LL_MSG_RESOURCE ? EX_OSERR : EX_DATAERR, "%s",
-                             ll_msg_error_info(e)->text);
-    }
-    ll_buf_release(&raw);
-    return status;
-}
-
-static void own_name(char *ret, size_t room)
-{
-    struct ll_buf b = LL_BUF(LL_DOMAIN_MAX);
-    char name[256] = "";
-
-    ret[0] = '\0';
-    if (gethostname(name, sizeof(name) - 1) == 0 && strchr(name, '.') &&
-        ll_domain_canonical(ll_slice_str(name), false, &b) == LL_ADDR_OK && b.n < room)
-        snprintf(ret, room, "%.*s", LL_FMT(ll_buf_slice(&b)));
-    ll_buf_release(&b);
-}
-
-/* Date, Message-ID and From where they are missing; Bcc goes. The header is rebuilt, the body never
- * touched. */
-static int mend_header(struct ll_send *s)
-{
-    struct ll_slice header, body;
-    struct ll_buf fixed = LL_BUF(2 * LL_MSG_HEADER_MAX), first = LL_BUF(2 * LL_MSG_HEADER_MAX);
-    struct ll_msg_facts facts;
-    struct ll_msg_fixup fixup = {.unix_s = ll_unix_s()};
-    enum ll_msg_error e;
-    uint8_t random[16];
-    bool changed = false;
-    int status = 0;
-
-    ll_msg_split(ll_buf_slice(&s->text), &header, &body);
-    if (getrandom(random, sizeof(random), 0) != sizeof(random))
-        return ll_fail(EX_OSERR, "no random numbers");
-    e = ll_msg_facts(header, &facts);
-    if (e == LL_MSG_OK && facts.from == 0 && s->from.n > 0) {
-        ll_buf_printf(&first, "From: <%s>\r\n", s->from.text);
-        ll_buf_put_slice(&first, header);
-        header = ll_buf_slice(&first);
-        changed = true;
-    }
-    fixup.random = ll_slice(random, sizeof(random));
-    fixup.host = s->own_name[0]  ? ll_slice_str(s->own_name)
-                 : s->from.n > 0 ? ll_mailbox_domain(&s->from)
-                                 : LL_LIT("localhost");
-    if (e == LL_MSG_OK) {
-        bool again = false;
-
-        e = ll_msg_fixup(header, &fixup, &fixed, &again);
-        if (e == LL_MSG_OK && again)
-            header = ll_buf_slice(&fixed);
-        changed = changed || again;
-    }
-    if (e != LL_MSG_OK) {
-        status = ll_fail(EX_DATAERR, "%s", ll_msg_error_info(e)->text);
-    } else {
-        e = ll_msg_facts(header, &facts);
-        s->smtputf8 = facts.eight_bit;
-        s->eightbit = facts.eight_bit || !ll_is_ascii(body);
-        if (changed) {
-            struct ll_buf whole = LL_BUF(LL_SEND_LETTER_MAX + 4 * LL_MSG_HEADER_MAX);
-
-            ll_buf_put_slice(&whole, header);
-            ll_buf_puts(&whole, "\r\n");
-            ll_buf_put_slice(&whole, body);
-            if (whole.failed)
-                status = ll_fail(EX_OSERR, "no memory");
-            ll_buf_release(&s->text);
-            s->text = whole;
-        }
-    }
-    ll_buf_release(&fixed);
-    ll_buf_release(&first);
-    return status;
-}
-
-/* ---- addresses ------------------------------------------------------------------------------- */
-
-static int add_recipient(struct ll_send *s, struct ll_slice text)
-{
-    struct ll_mailbox m;
-    enum ll_addr_error e = ll_mailbox_parse(text, true, &m);
-    struct ll_sent *v;
-
-    if (e != LL_ADDR_OK)
-        return ll_fail(EX_DATAERR, "%.*s: %s", LL_FMT(text), ll_addr_error_text(e));
-    for (size_t i = 0; i < s->n_rcpt; i++)
-        if (ll_slice_eq(s->rcpt[i].address, ll_mailbox_text(&m)))
-            return 0;
-    if (s->n_rcpt >= LL_SMTPC_RECIPIENTS_MAX)
-        return ll_fail(EX_DATAERR, "more than %d recipients", LL_SMTPC_RECIPIENTS_MAX);
-    v = reallocarray(s->rcpt, s->n_rcpt + 1, sizeof(*v));
-    if (!v)
-        return ll_fail(EX_OSERR, "no memory");
-    s->rcpt = v;
-    v[s->n_rcpt] = (struct ll_sent){.address = ll_arena_dup(&s->arena, ll_mailbox_text(&m))};
-    return v[s->n_rcpt++].address.p ? 0 : ll_fail(EX_OSERR, "no memory");
-}
-
-static int take_recipients(struct ll_send *s, const struct ll_words *words)
-{
-    struct ll_slice header, body;
-    struct ll_msg_address *list = NULL;
-    size_t n = 0;
-    int status = 0;
-
-    for (size_t i = 0; i < words->n && status == 0; i++)
-        status = add_recipient(s, ll_slice_str(words->v[i]));
-    if (status == 0 && s->from_header) {
-        enum ll_msg_error e;
-
-        ll_msg_split(ll_buf_slice(&s->text), &header, &body);
-        e = ll_msg_recipients(header, &s->arena, &list, &n);
-        if (e != LL_MSG_OK)
-            status = ll_fail(EX_DATAERR, "%s", ll_msg_error_info(e)->text);
-    }
-    for (size_t i = 0; i < n && status == 0; i++)
-        status = add_recipient(s, list[i].spec);
-    if (status == 0 && s->n_rcpt == 0)
-        status = ll_fail(EX_USAGE, "no recipient%s",
-                         s->from_header ? " in To, Cc and Bcc" : " (or -t: from the header)");
-    return status;
-}
-
-/* The envelope's sender: --from, else the author of the letter, else who runs this. */
-static int take_sender(struct ll_send *s)
-{
-    struct ll_slice header, body, author = {NULL, 0};
-    struct passwd *pw;
-    char text[400];
-
-    if (s->from_text && (s->from_text[0] == '\0' || strcmp(s->from_text, "<>") == 0))
-        return 0;
-    ll_msg_split(ll_buf_slice(&s->text), &header, &body);
-    if (s->from_text)
-        author = ll_slice_str(s->from_text);
-    else if (ll_msg_author(header, &s->arena, &author) != LL_MSG_OK) {
-        pw = getpwuid(getuid());
-        snprintf(text, sizeof(text), "%s@%s", pw ? pw->pw_name : "nobody",
-                 s->own_name[0] ? s->own_name : "localhost");
-        author = s->user && strchr(s->user, '@') ? ll_slice_str(s->user) : ll_slice_str(text);
-    }
-    if (ll_mailbox_parse(author, true, &s->from) != LL_ADDR_OK)
-        return ll_fail(EX_DATAERR, "\"%.*s\" is no address to send from (--from ADDRESS)",
-                       LL_FMT(author));
-    return 0;
-}
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -371,10 +202,19 @@ static int report(struct ll_send *s)
     return exit_status(s);
 }
 
+void ll_send_release(struct ll_send *s)
+{
+    ll_buf_wipe(&s->password);
+    ll_buf_release(&s->text);
+    ll_tls_client_free(s->client);
+    ll_arena_release(&s->arena);
+    free(s->rcpt);
+}
+
 /* ---- the command ------------------------------------------------------------------------------
  */
 
-static int prepare(struct ll_send *s, const struct ll_words *words)
+int ll_send_connection(struct ll_send *s)
 {
     int status = s->server ? take_server(s) : 0;
 
@@ -386,31 +226,14 @@ static int prepare(struct ll_send *s, const struct ll_words *words)
         status = make_client(s);
     if (status == 0)
         status = take_login(s);
-    own_name(s->own_name, sizeof(s->own_name));
-    if (status == 0)
-        status = read_letter(s);
-    if (status == 0)
-        status = take_sender(s);
-    if (status == 0)
-        status = take_recipients(s, words);
-    return status ? status : mend_header(s);
+    return status;
 }
 
 int ll_cmd_send(int argc, char **argv)
 {
     struct ll_send s = {.text = LL_BUF(LL_SEND_LETTER_MAX + (LL_SEND_LETTER_MAX >> 2))};
     const struct ll_opt opts[] = {
-        {"server", 0, LL_OPT_TEXT, &s.server, "HOST[:PORT]",
-         "submission server (587; 465 is implicit TLS); else direct to MX"},
-        {"user", 0, LL_OPT_TEXT, &s.user, "NAME", "login at the server"},
-        {"password-file", 0, LL_OPT_TEXT, &s.from_where.file, "FILE",
-         "password in the first line of FILE"},
-        {"password-command", 0, LL_OPT_TEXT, &s.from_where.command, "CMD",
-         "password in the first line that CMD prints"},
-        {"tls", 0, LL_OPT_TEXT, &s.tls_word, "MODE", "opportunistic, forced or implicit"},
-        {"ca", 0, LL_OPT_TEXT, &s.ca, "FILE", "trust these certificates, not the system's"},
-        {"pin", 0, LL_OPT_LIST, &s.pins, "SHA256", "trust this public key"},
-        {"insecure", 0, LL_OPT_FLAG, &s.insecure, NULL, "TLS, but no look at the certificate"},
+        LL_SEND_OPTS(s),
         {"from", 'f', LL_OPT_TEXT, &s.from_text, "ADDR", "envelope sender (default: From)"},
         {NULL, 't', LL_OPT_FLAG, &s.from_header, NULL, "recipients from To, Cc and Bcc as well"},
         {"port", 0, LL_OPT_NUMBER, &s.mx_port, "N", "port of MX hosts (25)"},
@@ -431,18 +254,16 @@ int ll_cmd_send(int argc, char **argv)
 
     if (!ll_args_take(&usage, argc, argv, &words, &status))
         return status;
-    ll_arena_init(&s.arena, (size_t)16 << 20);
+    ll_arena_init(&s.arena, LL_SEND_ARENA);
     if (s.mx_port > 0 && s.mx_port < 65536)
         s.port = (uint16_t)s.mx_port;
-    status = prepare(&s, &words);
+    status = ll_send_connection(&s);
+    if (status == 0)
+        status = ll_send_letter(&s, &words);
     if (status == 0)
         status = s.dry_run ? ll_send_plan(&s) : ll_send_all(&s);
     if (status == 0 && !s.dry_run)
         status = report(&s);
-    ll_buf_wipe(&s.password);
-    ll_buf_release(&s.text);
-    ll_tls_client_free(s.client);
-    ll_arena_release(&s.arena);
-    free(s.rcpt);
+    ll_send_release(&s);
     return status;
 }

@@ -15,6 +15,19 @@ static void set_result(struct ll_sent *r, enum ll_smtpc_outcome outcome, uint16_
     snprintf(r->text, sizeof(r->text), "%s", text);
 }
 
+static struct ll_session_letter letter_of(const struct ll_send *s, struct ll_sent *rcpt, size_t n)
+{
+    return (struct ll_session_letter){.reverse_path = ll_mailbox_text(&s->from),
+                                      .content = ll_buf_slice(&s->text),
+                                      .eightbit = s->eightbit,
+                                      .smtputf8 = s->smtputf8,
+                                      .notify = ll_slice_str(s->notify),
+                                      .ret = ll_slice_str(s->ret),
+                                      .envid = ll_buf_slice(&s->envid),
+                                      .rcpt = rcpt,
+                                      .n_rcpt = n};
+}
+
 /* Tries one host for these recipients. True: every one of them is known now. */
 static bool try_host(struct ll_send *s, struct ll_resolver *r, struct ll_slice host,
                      struct ll_sent *rcpt, size_t n, struct ll_sent *failed)
@@ -29,12 +42,7 @@ static bool try_host(struct ll_send *s, struct ll_resolver *r, struct ll_slice h
                                    .user = ll_slice_str(s->user),
                                    .password = ll_buf_slice(&s->password),
                                    .own_name = ll_slice_str(s->own_name)};
-    const struct ll_session_letter letter = {.reverse_path = ll_mailbox_text(&s->from),
-                                             .content = ll_buf_slice(&s->text),
-                                             .eightbit = s->eightbit,
-                                             .smtputf8 = s->smtputf8,
-                                             .rcpt = rcpt,
-                                             .n_rcpt = n};
+    const struct ll_session_letter letter = letter_of(s, rcpt, n);
     bool later, all = true;
 
     conf.n_at = ll_resolver_addresses(r, host, s->port, at, &later);
@@ -65,6 +73,17 @@ static void give_up(struct ll_sent *rcpt, size_t n, const struct ll_sent *failed
             rcpt[i].address = address;
             rcpt[i].known = true;
         }
+}
+
+static void by_local(struct ll_send *s)
+{
+    const struct ll_session_conf conf = {
+        .tls = LL_SMTPC_TLS_NONE, .own_name = LL_LIT("localhost"), .local = s->local};
+    const struct ll_session_letter letter = letter_of(s, s->rcpt, s->n_rcpt);
+    struct ll_sent failed = {0};
+
+    if (!ll_session_send(&conf, &letter, &failed))
+        give_up(s->rcpt, s->n_rcpt, &failed);
 }
 
 static void by_mx(struct ll_send *s, struct ll_resolver *r, struct ll_slice domain,
@@ -107,8 +126,13 @@ static int by_domain(const void *a, const void *b)
 
 int ll_send_all(struct ll_send *s)
 {
-    struct ll_resolver *r = ll_resolver_new(&s->resolver);
+    struct ll_resolver *r;
 
+    if (s->local) {
+        by_local(s);
+        return 0;
+    }
+    r = ll_resolver_new(&s->resolver);
     if (!r)
         return EX_CONFIG;
     if (s->server) {

@@ -5,11 +5,13 @@
 #define LL_TOOL_CLIENT_SEND_H
 
 #include "letterlock/addr.h"
+#include "tool/client/local.h"
 #include "tool/client/session.h"
 #include "tool/tool.h"
 
 #define LL_SEND_LETTER_MAX (256u << 20) /* octets read */
 #define LL_SEND_PINS_MAX   8
+#define LL_SEND_ARENA      ((size_t)16 << 20) /* octets of addresses */
 
 struct ll_send {
     /* as asked */
@@ -19,6 +21,12 @@ struct ll_send {
     struct ll_words pins;
     int64_t mx_port;
     bool insecure, from_header, dry_run, json;
+    /* as sendmail(1): local text is mended as programs expect it, names may lack their domain */
+    bool sendmail, dots;      /* dots: a line of one dot ends the letter */
+    const char *full_name;    /* for a From that is missing; NULL: the user's */
+    const char *notify, *ret; /* RFC 3461 NOTIFY and RET, or NULL */
+    struct ll_buf envid;      /* xtext */
+    struct ll_local *local;   /* the server on this machine instead of --server and MX */
     /* what follows */
     struct ll_slice host; /* with --server */
     uint16_t port;
@@ -36,6 +44,30 @@ struct ll_send {
     size_t n_rcpt;
     struct ll_arena arena;
 };
+
+/* Rows for an option table; s: struct ll_send. */
+#define LL_SEND_OPTS(s)                                                                            \
+    {"server",      0,                                                                             \
+     LL_OPT_TEXT,   &(s).server,                                                                   \
+     "HOST[:PORT]", "submission server (587; 465 is implicit TLS); else direct to MX"},            \
+        {"user", 0, LL_OPT_TEXT, &(s).user, "NAME", "login at the server"},                        \
+        {"password-file",      0,      LL_OPT_TEXT,                                                \
+         &(s).from_where.file, "FILE", "password in the first line of FILE"},                      \
+        {"password-command",      0,     LL_OPT_TEXT,                                              \
+         &(s).from_where.command, "CMD", "password in the first line that CMD prints"},            \
+        {"tls", 0, LL_OPT_TEXT, &(s).tls_word, "MODE", "opportunistic, forced or implicit"},       \
+        {"ca", 0, LL_OPT_TEXT, &(s).ca, "FILE", "trust these certificates, not the system's"},     \
+        {"pin", 0, LL_OPT_LIST, &(s).pins, "SHA256", "trust this public key"},                     \
+    {                                                                                              \
+        "insecure", 0, LL_OPT_FLAG, &(s).insecure, NULL, "TLS, but no look at the certificate"     \
+    }
+
+/* What the options say about the server: address, TLS, login. 0 or a status. */
+int ll_send_connection(struct ll_send *);
+/* Reads the letter from stdin, finds sender and recipients (words, and with from_header its
+ * fields), and mends its header. 0 or a status. */
+int ll_send_letter(struct ll_send *, const struct ll_words *);
+void ll_send_release(struct ll_send *);
 
 /* Carries the letter; each recipient's result is known then. 0, or a status where nothing could be
  * tried. */

@@ -4,6 +4,7 @@
 #include "io/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -87,6 +88,13 @@ static bool connect_any(struct session *s)
     char text[200];
     int error = EHOSTUNREACH;
 
+    if (s->conf->local) {
+        snprintf(s->host, sizeof(s->host), "%s %s", s->conf->local->domain, s->conf->local->path);
+        s->fd = fcntl(s->conf->local->fd, F_DUPFD_CLOEXEC, 0);
+        if (s->fd < 0 || fcntl(s->fd, F_SETFL, O_NONBLOCK) != 0)
+            fail(s, LL_SMTPC_CONNECT, strerror(errno));
+        return !s->failed.known;
+    }
     for (size_t i = 0; i < s->conf->n_at; i++) {
         struct ll_buf at = LL_BUF(80);
         const char *shown;
@@ -151,12 +159,15 @@ static bool give_letter(struct session *s)
     struct ll_smtpc_letter letter = {.reverse_path = l->reverse_path,
                                      .size = l->content.n,
                                      .eightbit = l->eightbit,
-                                     .smtputf8 = l->smtputf8};
+                                     .smtputf8 = l->smtputf8,
+                                     .ret = l->ret,
+                                     .envid = l->envid};
 
     s->n_to = 0;
     for (size_t i = 0; i < l->n_rcpt; i++)
         if (!l->rcpt[i].known) {
-            s->to[s->n_to] = (struct ll_smtpc_recipient){.address = l->rcpt[i].address};
+            s->to[s->n_to] =
+                (struct ll_smtpc_recipient){.address = l->rcpt[i].address, .notify = l->notify};
             s->index[s->n_to++] = i;
         }
     if (s->n_to == 0)
@@ -381,6 +392,8 @@ static bool once(struct session *s, enum ll_smtpc_tls tls)
         own_literal(s->fd, &own);
     conf.own_name = ll_buf_slice(&own);
     s->smtp = why ? NULL : ll_smtpc_new(&conf, ll_now_ms());
+    if (s->smtp && s->conf->local)
+        ll_smtpc_feed(s->smtp, ll_buf_slice(&s->conf->local->greeting), ll_now_ms());
     if (s->smtp)
         drive(s);
     else

@@ -7,6 +7,7 @@
 
 #include "io/tls.h"
 #include "letterlock/smtpc.h"
+#include "tool/client/local.h"
 #include "tool/client/resolve.h"
 
 #define LL_SESSION_CONNECT_MS 30000 /* for each address */
@@ -21,6 +22,7 @@ struct ll_session_conf {
     size_t n_pins;
     struct ll_slice user, password;
     struct ll_slice own_name; /* for EHLO; empty: the address literal of our end */
+    struct ll_local *local;   /* connected already: nothing above but own_name counts */
 };
 
 /* How it ended for one recipient. */
@@ -40,7 +42,8 @@ struct ll_session_letter {
     struct ll_slice reverse_path;
     struct ll_slice content; /* wire form */
     bool eightbit, smtputf8;
-    struct ll_sent *rcpt; /* those with known set are left out */
+    struct ll_slice notify, ret, envid; /* RFC 3461, sent where the server offers DSN */
+    struct ll_sent *rcpt;               /* those with known set are left out */
     size_t n_rcpt;
 };
 
