@@ -108,27 +108,58 @@ static size_t find_unquoted(struct ll_slice s, uint8_t c)
     return s.n;
 }
 
-/* Canonical left side: local@domain in lower case, or @domain. */
-static bool name_canonical(struct ll_slice name, struct ll_buf *out)
+/* A name as classic files write it, with the domain that it lacks: in `full`, or as it was. */
+static struct ll_slice complete(struct ll_slice name, const char *domain, struct ll_buf *full)
 {
+    if (name.n > 1 && name.p[0] == '\\')
+        name = ll_slice_skip(name, 1);
+    if (!domain || name.n == 0 || find_unquoted(name, '@') < name.n)
+        return name;
+    ll_buf_clear(full);
+    ll_buf_printf(full, "%.*s@%s", LL_FMT(name), domain);
+    return full->failed ? name : ll_buf_slice(full);
+}
+
+/* Canonical left side: local@domain in lower case, or @domain. */
+static bool name_canonical(struct ll_slice name, const char *domain, struct ll_buf *out)
+{
+    struct ll_buf full = LL_BUF(LL_MAILBOX_MAX + 1);
     struct ll_mailbox m;
+    bool ok;
 
     if (name.n > 1 && name.p[0] == '@') {
         ll_buf_putc(out, '@');
         return ll_domain_canonical(ll_slice_skip(name, 1), true, out) == LL_ADDR_OK;
     }
-    if (!ll_account_name(name, &m))
-        return false;
-    ll_buf_put_slice(out, ll_mailbox_text(&m));
-    return true;
+    ok = ll_account_name(complete(name, domain, &full), &m);
+    if (ok)
+        ll_buf_put_slice(out, ll_mailbox_text(&m));
+    ll_buf_release(&full);
+    return ok;
+}
+
+/* What classic files may name and this server never follows: NULL, or why not. */
+static const char *no_data(struct ll_slice target)
+{
+    if (target.p[0] == '"' && target.n > 1 && find_unquoted(target, '@') == target.n)
+        target = ll_slice_skip(target, 1);
+    if (target.p[0] == '|')
+        return "a pipe: no letter is given to a program here; deliver to an account, or by LMTP";
+    if (target.p[0] == '/')
+        return "a file: letters are written into Maildirs alone; name an account";
+    if (ll_slice_casestarts(target, LL_LIT(":include:")))
+        return ":include: is not followed; put the addresses of that file here";
+    return NULL;
 }
 
 /* All targets of one entry, canonical, each str16. NULL, or what is wrong with them. */
-static const char *targets_canonical(struct ll_slice text, struct ll_buf *out)
+static const char *targets_canonical(struct ll_slice text, const char *domain, struct ll_buf *out)
 {
+    struct ll_buf full = LL_BUF(LL_MAILBOX_MAX + 1);
+    const char *why = NULL;
     size_t count = 0;
 
-    while (text.n > 0) {
+    while (!why && text.n > 0) {
         size_t n = find_unquoted(text, ',');
         struct ll_slice t = ll_slice_trim(ll_slice_cut(text, 0, n));
         struct ll_mailbox m;
@@ -137,14 +168,17 @@ static const char *targets_canonical(struct ll_slice text, struct ll_buf *out)
         text = ll_slice_skip(text, n + 1);
         if (t.n == 0)
             continue;
-        e = ll_mailbox_parse(t, true, &m);
+        why = no_data(t);
+        e = why ? LL_ADDR_OK : ll_mailbox_parse(complete(t, domain, &full), true, &m);
         if (e != LL_ADDR_OK)
-            return ll_addr_error_text(e);
-        if (++count > LL_ALIAS_TARGETS_MAX)
-            return "more than 1000 targets";
-        ll_buf_str16(out, ll_mailbox_text(&m));
+            why = ll_addr_error_text(e);
+        else if (++count > LL_ALIAS_TARGETS_MAX)
+            why = "more than 1000 targets";
+        else if (!why)
+            ll_buf_str16(out, ll_mailbox_text(&m));
     }
-    return out->failed ? "no memory" : count == 0 ? "no target" : NULL;
+    ll_buf_release(&full);
+    return why ? why : out->failed ? "no memory" : count == 0 ? "no target" : NULL;
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -202,8 +236,8 @@ static const char *add(struct ll_aliases *a, struct ll_slice name, struct ll_sli
 }
 
 /* NULL, or what is wrong with the entry. */
-static const char *take_entry(struct ll_aliases *a, struct ll_slice text, struct ll_buf *name,
-                              struct ll_buf *targets)
+static const char *take_entry(struct ll_aliases *a, const char *domain, struct ll_slice text,
+                              struct ll_buf *name, struct ll_buf *targets)
 {
     size_t colon = find_unquoted(text, ':');
     const char *why;
@@ -212,13 +246,14 @@ static const char *take_entry(struct ll_aliases *a, struct ll_slice text, struct
     ll_buf_clear(targets);
     if (colon == text.n)
         return "expected `name@domain: target[, target...]`";
-    if (!name_canonical(ll_slice_trim(ll_slice_cut(text, 0, colon)), name))
-        return "left of the colon belongs an address, or @ and a domain";
-    why = targets_canonical(ll_slice_skip(text, colon + 1), targets);
+    if (!name_canonical(ll_slice_trim(ll_slice_cut(text, 0, colon)), domain, name))
+        return "left of the colon belongs an address, a name of a local user, or @ and a domain";
+    why = targets_canonical(ll_slice_skip(text, colon + 1), domain, targets);
     return why ? why : add(a, ll_buf_slice(name), ll_buf_slice(targets));
 }
 
-struct ll_aliases *ll_aliases_parse(struct ll_slice text, struct ll_buf *ret_err)
+struct ll_aliases *ll_aliases_parse(struct ll_slice text, const char *domain, const char *file,
+                                    struct ll_buf *ret_err)
 {
     struct ll_aliases *a = calloc(1, sizeof(*a));
     struct ll_buf joined = LL_BUF(LL_ALIAS_LINE_MAX), name = LL_BUF(LL_MAILBOX_MAX + 1);
@@ -238,9 +273,11 @@ struct ll_aliases *ll_aliases_parse(struct ll_slice text, struct ll_buf *ret_err
     if (!grow(a))
         errors++;
     while (errors < ERRORS_MAX && (r = next_entry(&s, &joined, &span, &why)) != 0) {
-        why = r < 0 ? why : take_entry(a, ll_slice_trim(ll_buf_slice(&joined)), &name, &targets);
+        why = r < 0 ? why
+                    : take_entry(a, domain, ll_slice_trim(ll_buf_slice(&joined)), &name, &targets);
         if (why) {
-            ll_buf_printf(ret_err, "line %u: %s\n", span.line, why);
+            ll_buf_printf(ret_err, "%s%s%u: %s\n", file ? file : "line ", file ? ":" : "",
+                          span.line, why);
             errors++;
         }
     }
@@ -253,7 +290,7 @@ struct ll_aliases *ll_aliases_parse(struct ll_slice text, struct ll_buf *ret_err
     return NULL;
 }
 
-struct ll_aliases *ll_aliases_load(const char *path, struct ll_buf *ret_err)
+struct ll_aliases *ll_aliases_load(const char *path, const char *domain, struct ll_buf *ret_err)
 {
     struct ll_buf text = LL_BUF(LL_ALIAS_FILE_MAX + 1);
     struct ll_aliases *a = NULL;
@@ -287,7 +324,7 @@ struct ll_aliases *ll_aliases_load(const char *path, struct ll_buf *ret_err)
     if (n < 0 || text.failed)
         ll_buf_printf(ret_err, "%s: %s\n", path, text.failed ? "no memory" : strerror(errno));
     else
-        a = ll_aliases_parse(ll_buf_slice(&text), ret_err);
+        a = ll_aliases_parse(ll_buf_slice(&text), domain, path, ret_err);
     ll_buf_release(&text);
     if (!a)
         errno = EINVAL;
@@ -330,7 +367,8 @@ void ll_aliases_entry(const struct ll_aliases *a, size_t i, struct ll_slice *ret
 /* ---- editing --------------------------------------------------------------------------------- */
 
 /* Where the entry of that name stands; false: nowhere. */
-static bool find_span(struct ll_slice text, struct ll_slice name, struct span *ret)
+static bool find_span(struct ll_slice text, const char *domain, struct ll_slice name,
+                      struct span *ret)
 {
     struct ll_buf joined = LL_BUF(LL_ALIAS_LINE_MAX), found = LL_BUF(LL_MAILBOX_MAX + 1);
     struct scan s = {text, 0, 1};
@@ -343,7 +381,8 @@ static bool find_span(struct ll_slice text, struct ll_slice name, struct span *r
 
         ll_buf_clear(&found);
         is = r > 0 &&
-             name_canonical(ll_slice_trim(ll_slice_cut(e, 0, find_unquoted(e, ':'))), &found) &&
+             name_canonical(ll_slice_trim(ll_slice_cut(e, 0, find_unquoted(e, ':'))), domain,
+                            &found) &&
              ll_slice_eq(ll_buf_slice(&found), name);
     }
     ll_buf_release(&joined);
@@ -351,12 +390,12 @@ static bool find_span(struct ll_slice text, struct ll_slice name, struct span *r
     return is;
 }
 
-bool ll_aliases_text_add(struct ll_slice text, struct ll_slice name, struct ll_slice targets,
-                         struct ll_buf *out)
+bool ll_aliases_text_add(struct ll_slice text, const char *domain, struct ll_slice name,
+                         struct ll_slice targets, struct ll_buf *out)
 {
     struct span span;
 
-    if (find_span(text, name, &span))
+    if (find_span(text, domain, name, &span))
         return false;
     ll_buf_put_slice(out, text);
     if (text.n > 0 && text.p[text.n - 1] != '\n')
@@ -368,11 +407,12 @@ bool ll_aliases_text_add(struct ll_slice text, struct ll_slice name, struct ll_s
     return true;
 }
 
-bool ll_aliases_text_del(struct ll_slice text, struct ll_slice name, struct ll_buf *out)
+bool ll_aliases_text_del(struct ll_slice text, const char *domain, struct ll_slice name,
+                         struct ll_buf *out)
 {
     struct span span;
 
-    if (!find_span(text, name, &span))
+    if (!find_span(text, domain, name, &span))
         return false;
     ll_buf_put_slice(out, ll_slice_cut(text, 0, span.from));
     ll_buf_put_slice(out, ll_slice_skip(text, span.to));

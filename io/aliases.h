@@ -7,6 +7,11 @@
  *       bob@example.org           (a line that begins with a blank continues the one before)
  *   @example.org: bob@example.org (all other addresses of that domain)
  *
+ * The classic file /etc/aliases reads the same where it names addresses: a name without a domain is
+ * one of `domain`, "\\name" is name (an account is never an alias here), quoted local parts keep
+ * their quotes. Its pipes ("|program"), files ("/path") and lists (:include:) are refused: mail is
+ * data, and never a command or a path.
+ *
  * Names are canonical (ll_account_name); targets are canonical but for the case of their local
  * parts, which another server may tell apart. A name may stand once. This file knows the text;
  * daemon/auth/directory.h follows aliases of aliases.
@@ -23,10 +28,13 @@
 
 struct ll_aliases;
 
-/* NULL on any fault; ret_err then holds one sentence a line, "line N: ..." (at most 20 of them). */
-struct ll_aliases *ll_aliases_parse(struct ll_slice text, struct ll_buf *ret_err);
+/* NULL on any fault; ret_err then holds one sentence a line, "line N: ..." or "FILE:N: ..." (at
+ * most 20 of them). file: for these sentences alone, may be NULL. domain: of names that have none;
+ * NULL: they are refused. */
+struct ll_aliases *ll_aliases_parse(struct ll_slice text, const char *domain, const char *file,
+                                    struct ll_buf *ret_err);
 /* Reads and parses a file; a missing one gives NULL and errno ENOENT with nothing in ret_err. */
-struct ll_aliases *ll_aliases_load(const char *path, struct ll_buf *ret_err);
+struct ll_aliases *ll_aliases_load(const char *path, const char *domain, struct ll_buf *ret_err);
 void ll_aliases_free(struct ll_aliases *);
 size_t ll_aliases_count(const struct ll_aliases *);
 
@@ -36,10 +44,12 @@ bool ll_aliases_find(const struct ll_aliases *, struct ll_slice name, struct ll_
 void ll_aliases_entry(const struct ll_aliases *, size_t i, struct ll_slice *ret_name,
                       struct ll_slice *ret_targets);
 
-/* The text of a file with one entry added (after the last one; the name must be new) or taken out,
- * everything else left octet by octet as it was. False: no such entry, or it is there already. */
-bool ll_aliases_text_add(struct ll_slice text, struct ll_slice name, struct ll_slice targets,
+/* name: canonical. The text of a file with one entry added (after the last one; the name must be
+ * new) or taken out, everything else left octet by octet as it was. False: no such entry, or it is
+ * there already. */
+bool ll_aliases_text_add(struct ll_slice text, const char *domain, struct ll_slice name,
+                         struct ll_slice targets, struct ll_buf *out);
+bool ll_aliases_text_del(struct ll_slice text, const char *domain, struct ll_slice name,
                          struct ll_buf *out);
-bool ll_aliases_text_del(struct ll_slice text, struct ll_slice name, struct ll_buf *out);
 
 #endif

@@ -1,6 +1,7 @@
 /* letterlock alias: the file of aliases. */
 #include "io/accounts.h"
 #include "io/aliases.h"
+#include "tool/control.h"
 #include "tool/json_out.h"
 #include "tool/tool.h"
 
@@ -27,10 +28,10 @@ static int open_aliases(struct run *r, struct ll_aliases **ret)
     status = ll_read_file(r->conf->aliases, &r->text);
     if (status != 0)
         return status;
-    *ret = ll_aliases_parse(ll_buf_slice(&r->text), &r->err);
+    *ret =
+        ll_aliases_parse(ll_buf_slice(&r->text), r->conf->local_domain, r->conf->aliases, &r->err);
     if (*ret)
         return 0;
-    ll_fail(0, "%s:", r->conf->aliases);
     return ll_fail_text(EX_DATAERR, &r->err);
 }
 
@@ -139,7 +140,9 @@ static int check_new(struct run *r, struct ll_slice name)
 /* The file must still be good before it replaces the old one. */
 static int replace(struct run *r, struct ll_buf *text)
 {
-    struct ll_aliases *a = text->failed ? NULL : ll_aliases_parse(ll_buf_slice(text), &r->err);
+    struct ll_aliases *a =
+        text->failed ? NULL
+                     : ll_aliases_parse(ll_buf_slice(text), r->conf->local_domain, NULL, &r->err);
 
     if (!a)
         return text->failed ? ll_fail(EX_DATAERR, "the file of aliases would be too long")
@@ -181,8 +184,8 @@ static int alias_add(int argc, char **argv)
         else
             ll_buf_printf(&targets, "%s%s", i > 1 ? ", " : "", m.text);
     }
-    if (status == 0 && !ll_aliases_text_add(ll_buf_slice(&r.text), ll_buf_slice(&name),
-                                            ll_buf_slice(&targets), &out))
+    if (status == 0 && !ll_aliases_text_add(ll_buf_slice(&r.text), r.conf->local_domain,
+                                            ll_buf_slice(&name), ll_buf_slice(&targets), &out))
         status = ll_fail(EX_DATAERR, "there is an alias %.*s already (`alias del` first)",
                          LL_FMT(ll_buf_slice(&name)));
     if (status == 0)
@@ -210,7 +213,8 @@ static int alias_del(int argc, char **argv)
     status = open_aliases(&r, &a);
     if (status == 0)
         status = canonical(words.v[0], &name);
-    if (status == 0 && !ll_aliases_text_del(ll_buf_slice(&r.text), ll_buf_slice(&name), &out))
+    if (status == 0 && !ll_aliases_text_del(ll_buf_slice(&r.text), r.conf->local_domain,
+                                            ll_buf_slice(&name), &out))
         status = ll_fail(EX_NOUSER, "there is no alias %.*s", LL_FMT(ll_buf_slice(&name)));
     if (status == 0)
         status = replace(&r, &out);
@@ -220,12 +224,33 @@ static int alias_del(int argc, char **argv)
     return status;
 }
 
+/* The server looks at the file by itself; this is for who wants to know now whether it is good. */
+static int alias_reload(int argc, char **argv)
+{
+    struct ll_where where = {0};
+    const struct ll_opt opts[] = {LL_WHERE_OPTS(where)};
+    const struct ll_usage usage = {
+        "alias reload [options]",
+        "Reads the file of aliases again, all or nothing: where a line is "
+        "wrong, it is said,\nand the old aliases stay in force.",
+        opts,
+        LL_COUNT(opts),
+        0,
+        0};
+    const struct ll_control_run run = {&where, "alias reload", NULL, 0, false, NULL, NULL};
+    struct ll_words words;
+    int status;
+
+    return ll_args_take(&usage, argc, argv, &words, &status) ? ll_control_run(&run) : status;
+}
+
 int ll_cmd_alias(int argc, char **argv)
 {
     static const struct ll_sub subs[] = {
         {"list", alias_list, "list the aliases"},
         {"add", alias_add, "send mail for an address elsewhere"},
         {"del", alias_del, "take an alias away"},
+        {"reload", alias_reload, "read the file again, and say whether it is good"},
     };
 
     return ll_sub_run("alias", subs, LL_COUNT(subs), argc, argv);

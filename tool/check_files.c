@@ -120,7 +120,7 @@ static struct ll_aliases *check_aliases(struct ll_check *c)
 
     if (!c->conf->aliases[0])
         return NULL;
-    a = ll_aliases_load(c->conf->aliases, &err);
+    a = ll_aliases_load(c->conf->aliases, c->conf->local_domain, &err);
     if (a)
         ll_check_say(c, LL_FINDING_OK, "aliases", "%s: %zu", c->conf->aliases, ll_aliases_count(a));
     else if (err.n == 0)

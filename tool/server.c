@@ -104,10 +104,15 @@ static int plain(const char *command, const char *text, int argc, char **argv)
 
 int ll_cmd_reload(int argc, char **argv)
 {
-    return plain("reload",
-                 "Reads configuration and certificates again. Sessions go on; when something is\n"
-                 "wrong, it is said, and the old configuration stays in force.",
-                 argc, argv);
+    static const char text[] =
+        "Reads configuration, certificates and aliases again. Sessions go on; when something is\n"
+        "wrong, it is said, and what was good stays in force.";
+    int status = plain("reload", text, argc, argv);
+
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return status;
+    return status == 0 ? plain("alias reload", text, argc, argv) : status;
 }
 
 int ll_cmd_stop(int argc, char **argv)

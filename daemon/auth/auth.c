@@ -211,6 +211,23 @@ static void describe(struct auth *a, struct ll_slice address, struct ll_buf *lin
     ll_buf_release(&targets);
 }
 
+static int reload_aliases(struct ll_peer *peer, uint64_t id)
+{
+    struct auth *a = peer->proc->state;
+    struct ll_msg end = {.type = LL_MSG_CTL_END, .id = id, .fd = -1};
+    struct ll_buf text = LL_BUF(16384);
+    size_t n = 0;
+
+    if (!ll_directory_reload(a->directory, &n, &text))
+        end.ctl_end.status = EX_DATAERR;
+    else
+        ll_buf_printf(&text, "%zu aliases", n);
+    end.ctl_end.text = ll_buf_slice(&text);
+    send_to(peer, &end);
+    ll_buf_release(&text);
+    return 0;
+}
+
 static int on_ctl_ask(struct ll_peer *peer, const struct ll_msg *m)
 {
     struct auth *a = peer->proc->state;
@@ -220,9 +237,11 @@ static int on_ctl_ask(struct ll_peer *peer, const struct ll_msg *m)
     struct ll_msg line = {.type = LL_MSG_CTL_LINE, .id = m->id, .fd = -1};
     struct ll_buf text = LL_BUF(LL_IPC_FRAME_MAX - 256);
 
+    if (ll_slice_eq(m->ctl_ask.command, LL_LIT("alias reload")))
+        return reload_aliases(peer, m->id);
     if (!ll_slice_eq(m->ctl_ask.command, LL_LIT("test")) || !ll_cur_end(&args)) {
         end.ctl_end.status = EX_USAGE;
-        end.ctl_end.text = LL_LIT("auth knows the command `test ADDRESS` alone");
+        end.ctl_end.text = LL_LIT("auth knows `test ADDRESS` and `alias reload` alone");
         return send_to(peer, &end);
     }
     describe(a, address, &text);

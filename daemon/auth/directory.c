@@ -112,10 +112,29 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
+/* All or nothing: where it is not good, the last good one stays in force. */
+static bool read_aliases(struct ll_directory *d, struct ll_buf *err)
+{
+    struct stat st = {0};
+    struct ll_aliases *fresh;
+
+    stat(d->conf->aliases, &st);
+    fresh = ll_aliases_load(d->conf->aliases, d->conf->local_domain, err);
+    d->aliases_seen = st;
+    d->aliases_bad = !fresh;
+    d->epoch++;
+    if (!fresh && err->n == 0)
+        ll_buf_printf(err, "%s: %s\n", d->conf->aliases, strerror(errno));
+    if (!fresh)
+        return false;
+    ll_aliases_free(d->aliases);
+    d->aliases = fresh;
+    return true;
+}
+
 static void refresh_aliases(struct ll_directory *d)
 {
     struct ll_buf err = LL_BUF(4096);
-    struct ll_aliases *fresh;
     struct stat st = {0};
 
     if (!d->conf->aliases[0])
@@ -128,16 +147,7 @@ static void refresh_aliases(struct ll_directory *d)
         ll_buf_release(&err);
         return;
     }
-    fresh = ll_aliases_load(d->conf->aliases, &err);
-    d->aliases_seen = st;
-    d->aliases_bad = !fresh;
-    d->epoch++;
-    if (fresh) {
-        ll_aliases_free(d->aliases);
-        d->aliases = fresh;
-    } else {
-        if (err.n == 0)
-            ll_buf_printf(&err, "%s", strerror(errno));
+    if (!read_aliases(d, &err)) {
         d->logged_aliases = 0; /* a new fault of a new file */
         complain(&d->logged_aliases, "aliases-unavailable", d->conf->aliases, &err);
     }
@@ -166,15 +176,28 @@ static void refresh(struct ll_directory *d)
 
 void ll_directory_conf(struct ll_directory *d, const struct ll_conf *conf)
 {
+    bool same = d->conf && strcmp(d->conf->aliases, conf->aliases) == 0 &&
+                strcmp(d->conf->local_domain, conf->local_domain) == 0;
+
     d->conf = conf;
     d->epoch++;
     d->looked = 0;
     lose_accounts(d);
-    ll_aliases_free(d->aliases);
-    d->aliases = NULL;
+    if (!same) {
+        ll_aliases_free(d->aliases);
+        d->aliases = NULL;
+    }
     d->aliases_bad = conf->aliases[0] != '\0';
     d->aliases_seen = (struct stat){.st_ino = 1};
     refresh(d);
+}
+
+bool ll_directory_reload(struct ll_directory *d, size_t *ret_count, struct ll_buf *err)
+{
+    bool ok = !d->conf->aliases[0] || read_aliases(d, err);
+
+    *ret_count = d->aliases ? ll_aliases_count(d->aliases) : 0;
+    return ok;
 }
 
 /* ---- one step -------------------------------------------------------------------------------- */

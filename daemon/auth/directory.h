@@ -40,6 +40,10 @@ void ll_directory_free(struct ll_directory *);
 /* The configuration, which must live until the next one is given. Reads the files. */
 void ll_directory_conf(struct ll_directory *, const struct ll_conf *);
 
+/* Reads the aliases now, all or nothing; false: *err says by file and line why the old ones stay.
+ */
+bool ll_directory_reload(struct ll_directory *, size_t *ret_count, struct ll_buf *err);
+
 /* What the address is. *ret_mailbox: canonical local@domain of a MAILBOX, else null. A bare
  * "postmaster", and postmaster and abuse at our host name, count as those of the first domain of
  * ours. */

@@ -37,6 +37,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     if (f->accept_again && now >= f->accept_again)
         f->accept_again = 0;
     front_listeners_update(f);
+    front_local_update(f);
     maybe_exit(f);
 }
 
@@ -183,6 +184,7 @@ static int on_writer_message(struct ll_peer *peer, const struct ll_msg *m)
     if (!f->stored_once && ll_writer_ready(f->writer, 0) == LL_STORED) {
         f->stored_once = true;
         front_listeners_update(f);
+        front_local_update(f);
     }
     if (m->type == LL_MSG_FILE)
         front_letters_files(f);

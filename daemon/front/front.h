@@ -48,6 +48,7 @@
 #define FRONT_GATHER_SOFT  (64u << 20)  /* from here on, long letters go to their file early */
 #define FRONT_CHUNK        (64u << 10)  /* octets written to a body file at once */
 #define FRONT_SPARE        32           /* letters kept for the next one */
+#define FRONT_LOCAL_EARLY  32           /* sessions of theirs that come before the first segment */
 #define FRONT_LOCAL_USERS  256          /* local users that are counted at a time */
 
 /* What a listener's sessions share. A reload makes a new one; sessions keep theirs. */
@@ -99,6 +100,15 @@ struct local_client {
     struct local_user *user;
     bool trusted; /* may send from any address */
     struct ll_slice address;
+};
+
+/* One that came too early: it is begun when letters can be stored. */
+struct local_early {
+    int fd;
+    uint32_t uid;
+    bool trusted;
+    uint16_t address_n;
+    char address[LL_MAILBOX_MAX];
 };
 
 struct session {
@@ -203,6 +213,8 @@ struct front {
     struct addr_cached *addr_cache;
     struct service *local_service;
     struct local_user local_users[FRONT_LOCAL_USERS];
+    struct local_early local_early[FRONT_LOCAL_EARLY];
+    size_t n_local_early;
     uint8_t scratch[FRONT_SCRATCH];
 };
 
@@ -259,6 +271,7 @@ struct ll_slice front_letter_reverse(const struct letter *);
 /* local.c */
 int front_on_local(struct ll_peer *, const struct ll_msg *);
 void front_local_reconf(struct front *);
+void front_local_update(struct front *); /* begins those that came too early */
 /* It needs no leave of auth to send from there: its own address, or it may use any. */
 bool front_local_any(const struct session *, const struct ll_mailbox *from);
 bool front_local_may_send(struct session *); /* counts one letter */

@@ -131,24 +131,62 @@ void front_local_reconf(struct front *f)
     f->local_service = f->submission ? front_service_local(f->proc->conf) : NULL;
 }
 
+static void begin(struct front *f, int fd, uint32_t uid, bool trusted, struct ll_slice address)
+{
+    const struct ll_ip nowhere = {0};
+    struct local_client c = {user_of(f, uid), trusted, address};
+
+    if (f->proc->draining || !f->local_service) {
+        front_refuse(fd, "421 4.3.2 The server is being stopped, try again later\r\n");
+    } else if (!c.user || c.user->sessions >= (uint64_t)f->proc->conf->local_sessions) {
+        ll_log(LL_LOG_WARNING, "local-sessions", LL_FU("uid", uid));
+        front_refuse(fd, "421 4.7.0 Too many sessions of this user, try again later\r\n");
+    } else {
+        front_session_new(f, f->local_service, fd, &nowhere, &c);
+    }
+}
+
+/* At the start there is no segment yet: a letter would be put off, and the programs that call
+ * sendmail seldom try again. */
+static bool too_early(const struct front *f)
+{
+    return !f->stored_once && !f->proc->draining && ll_now_ms() - f->began <= FRONT_KEEPER_MS &&
+           ll_writer_ready(f->writer, 0) != LL_STORED;
+}
+
+void front_local_update(struct front *f)
+{
+    size_t n = f->n_local_early;
+
+    if (n == 0 || too_early(f))
+        return;
+    f->n_local_early = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct local_early *e = &f->local_early[i];
+
+        begin(f, e->fd, e->uid, e->trusted, ll_slice(e->address, e->address_n));
+    }
+}
+
 int front_on_local(struct ll_peer *peer, const struct ll_msg *m)
 {
     struct front *f = peer->proc->state;
-    const struct ll_ip nowhere = {0};
-    struct local_client c = {.trusted = m->local.trusted != 0, .address = m->local.user};
+    struct ll_slice address = m->local.user;
+    struct local_early *e = &f->local_early[f->n_local_early];
 
-    if (!f->submission || m->local.user.n == 0 || m->local.user.n > LL_MAILBOX_MAX) {
+    if (!f->submission || address.n == 0 || address.n > LL_MAILBOX_MAX) {
         close(m->fd);
         return -1;
     }
-    c.user = user_of(f, m->local.uid);
-    if (f->proc->draining || !f->local_service) {
-        front_refuse(m->fd, "421 4.3.2 The server is being stopped, try again later\r\n");
-    } else if (!c.user || c.user->sessions >= (uint64_t)f->proc->conf->local_sessions) {
-        ll_log(LL_LOG_WARNING, "local-sessions", LL_FU("uid", m->local.uid));
-        front_refuse(m->fd, "421 4.7.0 Too many sessions of this user, try again later\r\n");
-    } else {
-        front_session_new(f, f->local_service, m->fd, &nowhere, &c);
+    if (f->n_local_early == FRONT_LOCAL_EARLY || !too_early(f)) {
+        begin(f, m->fd, m->local.uid, m->local.trusted != 0, address);
+        return 0;
     }
+    *e = (struct local_early){.fd = m->fd,
+                              .uid = m->local.uid,
+                              .trusted = m->local.trusted != 0,
+                              .address_n = (uint16_t)address.n};
+    memcpy(e->address, address.p, address.n);
+    f->n_local_early++;
     return 0;
 }

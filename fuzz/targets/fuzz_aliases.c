@@ -10,9 +10,9 @@ static void take_out(struct ll_slice text, struct ll_slice name, size_t before)
     struct ll_buf less = LL_BUF(text.n), err = LL_BUF(65536);
     struct ll_aliases *a;
 
-    if (!ll_aliases_text_del(text, name, &less) || less.failed)
+    if (!ll_aliases_text_del(text, "l.test", name, &less) || less.failed)
         abort();
-    a = ll_aliases_parse(ll_buf_slice(&less), &err);
+    a = ll_aliases_parse(ll_buf_slice(&less), "l.test", NULL, &err);
     if (!a || ll_aliases_count(a) != before - 1 || ll_aliases_find(a, name, NULL))
         abort();
     ll_aliases_free(a);
@@ -23,7 +23,7 @@ static void take_out(struct ll_slice text, struct ll_slice name, size_t before)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ll_buf err = LL_BUF(65536);
-    struct ll_aliases *a = ll_aliases_parse(ll_slice(data, size), &err);
+    struct ll_aliases *a = ll_aliases_parse(ll_slice(data, size), "l.test", NULL, &err);
     size_t n = a ? ll_aliases_count(a) : 0;
 
     if (!a && err.n == 0)

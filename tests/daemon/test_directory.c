@@ -195,6 +195,10 @@ static void changes(void **state)
     assert_int_equal(kind("fresh@a.test", &m), LL_ADDR_ALIAS);
     unlink(path("aliases"));
     assert_int_equal(kind("fresh@a.test", &m), LL_ADDR_ALIAS);
+    ll_directory_conf(d, conf); /* after a reload too */
+    assert_int_equal(kind("fresh@a.test", &m), LL_ADDR_ALIAS);
+    ll_directory_free(d);
+    d = ll_directory_new();
     ll_directory_conf(d, conf); /* after a restart there is none */
     assert_int_equal(kind("fresh@a.test", &m), LL_ADDR_LATER);
     assert_int_equal(kind("ann@a.test", &m), LL_ADDR_MAILBOX);

@@ -11,7 +11,7 @@
 static struct ll_aliases *parse(struct ll_slice text, struct ll_buf *err)
 {
     ll_buf_clear(err);
-    return ll_aliases_parse(text, err);
+    return ll_aliases_parse(text, "l.test", NULL, err);
 }
 
 /* "a@x b@y": the targets of an entry, joined by blanks. */
@@ -55,9 +55,17 @@ static void valid(void **state)
         {LL_LIT("i@a.test: b@a.test\n"), "j@a.test", "(none)"},
         {LL_LIT(""), "j@a.test", "(none)"},
         {LL_LIT("i@a.test b@a.test\n"), "", "(line 1)"},
-        {LL_LIT("\n\ni: b@a.test\n"), "", "(line 3)"},
+        {LL_LIT("\n\ni@: b@a.test\n"), "", "(line 3)"},
+        {LL_LIT("root: ann, \\bob, carol@c.test\n"), "root@l.test",
+         "ann@l.test bob@l.test carol@c.test"},
+        {LL_LIT("\"a b\": \"c, d\"\n"), "\"a b\"@l.test", "\"c, d\"@l.test"},
+        {LL_LIT("i: a\n  b\n"), "", "(line 1)"},
+        {LL_LIT("i: |/bin/sh\n"), "", "(line 1)"},
+        {LL_LIT("i: \"|/bin/sh -c x, y\"\n"), "", "(line 1)"},
+        {LL_LIT("i: \"/etc/passwd\"\n"), "", "(line 1)"},
+        {LL_LIT("i: ann, :include:/etc/list\n"), "", "(line 1)"},
+        {LL_LIT("i: ann\n@l.test: ann\nI@l.test: b\n"), "", "(line 3)"},
         {LL_LIT("i@a.test: b@a.test\ni@A.TEST: c@a.test\n"), "", "(line 2)"},
-        {LL_LIT("i@a.test: b\n"), "", "(line 1)"},
         {LL_LIT("i@a.test: |/bin/sh\n"), "", "(line 1)"},
         {LL_LIT("i@a.test: /etc/passwd\n"), "", "(line 1)"},
         {LL_LIT("i@a.test:\n"), "", "(line 1)"},
@@ -125,17 +133,17 @@ static void edit(void **state)
         LL_LIT("# head\na@x.test: b@x.test,\n  c@x.test\n# d\nd@x.test: e@x.test");
     struct ll_buf out = LL_BUF(4096);
 
-    assert_true(ll_aliases_text_add(text, LL_LIT("n@x.test"), LL_LIT("m@x.test"), &out));
+    assert_true(ll_aliases_text_add(text, "l.test", LL_LIT("n@x.test"), LL_LIT("m@x.test"), &out));
     assert_string_equal(ll_buf_str(&out), "# head\na@x.test: b@x.test,\n  c@x.test\n# d\n"
                                           "d@x.test: e@x.test\nn@x.test: m@x.test\n");
     ll_buf_clear(&out);
-    assert_false(ll_aliases_text_add(text, LL_LIT("a@x.test"), LL_LIT("m@x.test"), &out));
-    assert_true(ll_aliases_text_del(text, LL_LIT("a@x.test"), &out));
+    assert_false(ll_aliases_text_add(text, "l.test", LL_LIT("a@x.test"), LL_LIT("m@x.test"), &out));
+    assert_true(ll_aliases_text_del(text, "l.test", LL_LIT("a@x.test"), &out));
     assert_string_equal(ll_buf_str(&out), "# head\n# d\nd@x.test: e@x.test");
     ll_buf_clear(&out);
-    assert_true(ll_aliases_text_del(text, LL_LIT("d@x.test"), &out));
+    assert_true(ll_aliases_text_del(text, "l.test", LL_LIT("d@x.test"), &out));
     assert_string_equal(ll_buf_str(&out), "# head\na@x.test: b@x.test,\n  c@x.test\n# d\n");
-    assert_false(ll_aliases_text_del(text, LL_LIT("c@x.test"), &out));
+    assert_false(ll_aliases_text_del(text, "l.test", LL_LIT("c@x.test"), &out));
     ll_buf_release(&out);
 }
 

@@ -185,12 +185,84 @@ static void put_from(struct ll_send *s, struct ll_buf *out)
     ll_buf_release(&body);
 }
 
+/* The body of an address field with a domain for every name that lacks one, as cron writes "root
+ * (Cron Daemon)". False: nothing is to be done, or it cannot be done surely. */
+static bool complete_list(struct ll_send *s, struct ll_slice body, struct ll_buf *out)
+{
+    const char *domain = s->local ? s->local->domain : s->own_name;
+    struct ll_msg_address *list = NULL, *done = NULL;
+    struct ll_slice rest = body;
+    size_t n = 0, n_done = 0;
+    bool any = false, ok;
+
+    if (!domain[0] || ll_msg_addresses(body, &s->arena, &list, &n) != LL_MSG_OK)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        struct ll_slice spec = list[i].spec;
+        size_t at = 0;
+
+        while (at + spec.n <= rest.n &&
+               !(memcmp(rest.p + at, spec.p, spec.n) == 0 &&
+                 (at + spec.n == rest.n || strchr(" \t\r,>;(", rest.p[at + spec.n]) != NULL)))
+            at++;
+        if (spec.n == 0 || at + spec.n > rest.n)
+            return false;
+        ll_buf_put_slice(out, ll_slice_cut(rest, 0, at + spec.n));
+        rest = ll_slice_skip(rest, at + spec.n);
+        if (ll_slice_rfind(spec, '@') == spec.n) {
+            ll_buf_printf(out, "@%s", domain);
+            any = true;
+        }
+    }
+    ll_buf_put_slice(out, rest);
+    /* The same list, but for the domains? A name may stand in a display name or a comment too. */
+    ok = any && !out->failed &&
+         ll_msg_addresses(ll_buf_slice(out), &s->arena, &done, &n_done) == LL_MSG_OK && n_done == n;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = done[i].spec.n > list[i].spec.n ? done[i].spec.p[list[i].spec.n] == '@'
+                                             : ll_slice_eq(done[i].spec, list[i].spec);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = ll_slice_rfind(done[i].spec, '@') < done[i].spec.n;
+    return ok;
+}
+
+static bool has_addresses(struct ll_slice name)
+{
+    static const char *const fields[] = {"From", "Sender", "Reply-To", "To", "Cc", "Bcc"};
+    bool has = false;
+
+    for (size_t i = 0; i < LL_COUNT(fields); i++)
+        has = has || ll_slice_caseeq(name, ll_slice_str(fields[i]));
+    return has;
+}
+
+/* The header with complete addresses (RFC 6409 8, RFC 5321 2.3.5). */
+static bool complete_header(struct ll_send *s, struct ll_slice header, struct ll_buf *out)
+{
+    struct ll_buf body = LL_BUF(2 * LL_MSG_HEADER_MAX);
+    struct ll_msg_field f;
+    bool changed = false;
+
+    while (ll_msg_field_next(&header, &f)) {
+        ll_buf_clear(&body);
+        if (!f.bad && has_addresses(f.name) && complete_list(s, f.body, &body)) {
+            ll_buf_printf(out, "%.*s:%.*s\r\n", LL_FMT(f.name), LL_FMT(ll_buf_slice(&body)));
+            changed = true;
+        } else {
+            ll_buf_put_slice(out, f.raw);
+        }
+    }
+    ll_buf_release(&body);
+    return changed && !out->failed;
+}
+
 /* Date, Message-ID and From where they are missing; Bcc goes. The header is rebuilt, the body never
  * touched. */
 static int mend_header(struct ll_send *s)
 {
     struct ll_slice header, body;
     struct ll_buf fixed = LL_BUF(2 * LL_MSG_HEADER_MAX), first = LL_BUF(2 * LL_MSG_HEADER_MAX);
+    struct ll_buf full = LL_BUF(2 * LL_MSG_HEADER_MAX);
     struct ll_msg_facts facts;
     struct ll_msg_fixup fixup = {.unix_s = ll_unix_s()};
     enum ll_msg_error e;
@@ -202,6 +274,10 @@ static int mend_header(struct ll_send *s)
     if (getrandom(random, sizeof(random), 0) != sizeof(random))
         return ll_fail(EX_OSERR, "no random numbers");
     e = ll_msg_facts(header, &facts);
+    if (e == LL_MSG_OK && s->sendmail && complete_header(s, header, &full)) {
+        header = ll_buf_slice(&full);
+        changed = true;
+    }
     if (e == LL_MSG_OK && facts.from == 0 && (s->from.n > 0 || s->sendmail)) {
         put_from(s, &first);
         ll_buf_put_slice(&first, header);
@@ -240,6 +316,7 @@ static int mend_header(struct ll_send *s)
     }
     ll_buf_release(&fixed);
     ll_buf_release(&first);
+    ll_buf_release(&full);
     return status;
 }
 
