@@ -270,13 +270,12 @@ static const struct calls allowed[] = {
       N(faccessat2), N(readlink), N(readlinkat), N(getdents64), N(getcwd), N(statfs), N(fstatfs),
       N(fadvise64), N(readahead), N(flock)}},
     {LL_CALLS_CHANGE,
-     {N(mkdir),           N(mkdirat), N(rename),    N(renameat),  N(renameat2),       N(unlink),
-      N(unlinkat),        N(rmdir),   N(link),      N(linkat),    N(chmod),           N(fchmod),
-      N(fchmodat),        N(fchown),  N(utimensat), N(fallocate), N(copy_file_range), N(sendfile),
-      N(sync_file_range), N(syncfs)}},
+     {N(mkdir), N(mkdirat), N(rename), N(renameat), N(renameat2), N(unlink), N(unlinkat), N(rmdir),
+      N(link), N(linkat), N(chmod), N(fchmod), N(fchmodat), N(fchown), N(utimensat), N(fallocate),
+      N(copy_file_range), N(sendfile), N(syncfs)}},
     {LL_CALLS_CHANGE | LL_CALLS_MEMFD, {N(ftruncate)}},
     {LL_CALLS_CHANGE | LL_CALLS_FLUSH | LL_CALLS_MEMFD,
-     {N(pwrite64), N(pwritev), N(fsync), N(fdatasync)}},
+     {N(pwrite64), N(pwritev), N(fsync), N(fdatasync), N(sync_file_range)}},
     {LL_CALLS_MEMFD, {N(memfd_create)}},
 };
 

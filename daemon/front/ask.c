@@ -140,40 +140,56 @@ static void log_refused(struct session *s, struct ll_slice address, const struct
            LL_FS("client", front_client(s, ip)), LL_FU("code", v->code), LL_FS("why", v->text));
 }
 
-static struct addr_cached *cached(struct front *f, struct ll_slice address)
+static struct addr_cached *cached(struct front *f, struct ll_slice key)
 {
-    return f->addr_cache ? &f->addr_cache[ll_crc32c(0, address.p, address.n) % ADDR_CACHE] : NULL;
+    return f->addr_cache ? &f->addr_cache[ll_crc32c(0, key.p, key.n) % ADDR_CACHE] : NULL;
 }
 
-static void cache_put(struct front *f, struct ll_slice address, uint8_t kind,
+/* Only what is known here, and for those who may send elsewhere the domains that are not ours (all
+ * of "@domain" is OUTSIDE alike): strangers cannot push that out of the cache. */
+static struct ll_slice cache_key(const struct session *s, struct ll_slice address, uint8_t kind)
+{
+    struct ll_client_rights rights = front_rights(s);
+    size_t at = ll_slice_rfind(address, '@');
+
+    if (kind == LL_ADDR_MAILBOX || kind == LL_ADDR_ALIAS || kind == LL_ADDR_RELAY)
+        return address;
+    if (kind == LL_ADDR_OUTSIDE && at < address.n && ll_policy_may_relay(&rights))
+        return ll_slice_skip(address, at);
+    return LL_LIT("");
+}
+
+static void cache_put(struct session *s, struct ll_slice address, uint8_t kind,
                       struct ll_slice mailbox)
 {
-    struct addr_cached *c = cached(f, address);
+    struct ll_slice key = cache_key(s, address, kind);
+    struct addr_cached *c = cached(s->front, key);
 
-    /* Only what is known here: strangers cannot push that out of the cache. */
-    if (!c || (kind != LL_ADDR_MAILBOX && kind != LL_ADDR_ALIAS && kind != LL_ADDR_RELAY) ||
-        address.n + mailbox.n > sizeof(c->text))
+    if (!c || key.n == 0 || key.n + mailbox.n > sizeof(c->text))
         return;
     c->until = ll_now_ms() + ADDR_CACHE_MS;
     c->kind = kind;
-    c->address_n = (uint16_t)address.n;
+    c->key_n = (uint16_t)key.n;
     c->mailbox_n = (uint16_t)mailbox.n;
-    memcpy(c->text, address.p, address.n);
+    memcpy(c->text, key.p, key.n);
     if (mailbox.n)
-        memcpy(c->text + address.n, mailbox.p, mailbox.n);
+        memcpy(c->text + key.n, mailbox.p, mailbox.n);
 }
 
-static bool cache_get(struct front *f, struct ll_slice address, uint8_t *kind,
-                      struct ll_slice *mailbox)
+static const struct addr_cached *cache_find(struct front *f, struct ll_slice key)
 {
-    const struct addr_cached *c = cached(f, address);
+    const struct addr_cached *c = key.n ? cached(f, key) : NULL;
 
-    if (!c || c->address_n != address.n || c->until < ll_now_ms() ||
-        memcmp(c->text, address.p, address.n) != 0)
-        return false;
-    *kind = c->kind;
-    *mailbox = ll_slice(c->text + c->address_n, c->mailbox_n);
-    return true;
+    return c && c->key_n == key.n && c->until >= ll_now_ms() && memcmp(c->text, key.p, key.n) == 0
+               ? c
+               : NULL;
+}
+
+static const struct addr_cached *cache_get(struct session *s, struct ll_slice address)
+{
+    const struct addr_cached *c = cache_find(s->front, address);
+
+    return c ? c : cache_find(s->front, cache_key(s, address, LL_ADDR_OUTSIDE));
 }
 
 static struct ll_peer *prober(struct front *f, struct ll_slice address)
@@ -217,16 +233,15 @@ static bool judge(struct session *s, uint8_t addr_kind, struct ll_slice mailbox,
 void front_ask_rcpt(struct session *s, const struct ll_smtpd_event *e)
 {
     struct ll_slice address = ll_mailbox_text(&e->rcpt->to);
+    const struct addr_cached *known = s->letter ? cache_get(s, address) : NULL;
     struct ll_msg m = {.type = LL_MSG_ADDR_ASK};
-    struct ll_slice mailbox;
     struct ll_verdict v;
-    uint8_t kind;
 
     s->rcpt = e->rcpt;
     if (!s->letter) {
         front_reply(s, &ll_verdict_later);
-    } else if (cache_get(s->front, address, &kind, &mailbox)) {
-        if (judge(s, kind, mailbox, &v))
+    } else if (known) {
+        if (judge(s, known->kind, ll_slice(known->text + known->key_n, known->mailbox_n), &v))
             front_reply(s, &v);
     } else {
         m.addr_ask.address = address;
@@ -245,7 +260,7 @@ int front_on_addr(struct ll_peer *peer, const struct ll_msg *m)
     if (m->addr_answer.mailbox.n > LL_MAILBOX_MAX ||
         (m->addr_answer.kind == LL_ADDR_MAILBOX && m->addr_answer.mailbox.n == 0))
         return -1;
-    cache_put(s->front, ll_mailbox_text(&s->rcpt->to), m->addr_answer.kind, m->addr_answer.mailbox);
+    cache_put(s, ll_mailbox_text(&s->rcpt->to), m->addr_answer.kind, m->addr_answer.mailbox);
     if (judge(s, m->addr_answer.kind, m->addr_answer.mailbox, &v))
         front_answer(s, &v);
     return 0;

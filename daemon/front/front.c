@@ -7,10 +7,13 @@
 #include "io/clock.h"
 #include "io/log.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#define SLOTS_MAX (1u << 20) /* sessions of one process, whatever the configuration says */
+#define SLOTS_MAX   (1u << 20) /* sessions of one process, whatever the configuration says */
+#define MEMORY_OWN  (4 << 20)  /* octets from which a block is a mapping of its own */
+#define MEMORY_KEEP (16 << 20) /* octets that are kept though free */
 
 /* ---- time ---------------------------------------------------------------------------------------
  */
@@ -93,6 +96,14 @@ static bool slots_init(struct front *f)
     return true;
 }
 
+/* Long letters come and go: their memory is kept for the next one instead of being asked of the
+ * kernel, page by page, each time. */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, MEMORY_OWN);
+    mallopt(M_TRIM_THRESHOLD, MEMORY_KEEP);
+}
+
 static int front_start(struct ll_proc *proc)
 {
     const struct timeval every = {FRONT_TICK_MS / 1000, FRONT_TICK_MS % 1000 * 1000};
@@ -100,6 +111,7 @@ static int front_start(struct ll_proc *proc)
 
     if (!f || ll_tls_init() != 0)
         return -1;
+    keep_memory();
     proc->state = f;
     f->proc = proc;
     f->submission = proc->role == LL_ROLE_FRONT_SUB;

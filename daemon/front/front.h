@@ -179,13 +179,13 @@ struct letter {
     bool handing; /* within the call that gives it */
 };
 
-/* An answer of auth that is still good. */
+/* An answer of auth that is still good: text is its key, then the mailbox. */
 #define ADDR_CACHE    1024
 #define ADDR_CACHE_MS 250
 struct addr_cached {
     uint64_t until; /* ms */
     uint8_t kind;
-    uint16_t address_n, mailbox_n;
+    uint16_t key_n, mailbox_n; /* of an address, or of "@domain" where that is not ours */
     char text[2 * LL_MAILBOX_MAX];
 };
 

@@ -159,6 +159,19 @@ static void eight_bit(void **state)
 {
     struct ll_smtp_data d = {0};
     struct ll_slice run;
+    char text[20];
+
+    for (size_t n = 3; n <= sizeof(text); n++) /* at every place of runs of every length */
+        for (size_t at = 0; at <= n - 2; at++) {
+            memset(text, 'a', n);
+            memcpy(text + n - 2, "\r\n", 2);
+            if (at < n - 2)
+                text[at] = (char)0x80;
+            d = (struct ll_smtp_data){0};
+            ll_smtp_data_read(&d, ll_slice(text, n), &run);
+            assert_int_equal(d.c.eight_bit, at < n - 2);
+        }
+    d = (struct ll_smtp_data){0};
 
     ll_smtp_data_read(&d, LL_LIT("abc\r\n"), &run);
     assert_false(d.c.eight_bit);
