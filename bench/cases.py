@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from servers import BIN, Sink, peers, pss, wait_for
+from servers import BIN, Sink, peers, pss
 
 KIB, MIB = 1 << 10, 1 << 20
 DRAIN_S = 120  # until every accepted letter must have arrived
@@ -179,6 +179,7 @@ def trace(pid, path):
         strace.communicate(timeout=30)
 
 
-CASES = {"accept": accept, "deliver": deliver, "relay": relay, "tls": tls, "idle": idle,
-         "base": base}
-__all__ = ["CASES", "wait_for"]
+# In this order: what makes files comes before what deletes many (see servers.remove_later).
+CASES = {"base": base, "deliver": deliver, "relay": relay, "accept": accept, "tls": tls,
+         "idle": idle}
+__all__ = ["CASES"]

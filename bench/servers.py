@@ -1,7 +1,9 @@
 """The servers that are measured: each has `port`, `pid`, `ready` (seconds from its start to the first
 banner), `delivered()` (letters in the Maildirs) and `close()`, and is used with `with`."""
+import atexit
 import functools
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -12,7 +14,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "tests"))
 from harness import peers, ports  # noqa: E402
-from harness.server import BUILD, LETTERLOCKD, Server, wait_for  # noqa: E402
+from harness.server import BUILD, LETTERLOCKD, Server  # noqa: E402
 
 BIN = os.path.join(BUILD, "bench")
 USERS = [f"u{i}@local.test" for i in range(10)]
@@ -61,6 +63,12 @@ def await_banner(process, port):
     raise AssertionError(f"no banner within {START_S} s")
 
 
+def remove_later(folder):
+    """Removes a server's folder when the run is over. Not at once: for minutes, ext4 without a
+    journal looks for inodes that were not deleted lately, and whoever makes files then is slow."""
+    atexit.register(shutil.rmtree, folder, True)
+
+
 class Letterlock(Server):
     name = "letterlock"
 
@@ -82,6 +90,10 @@ route "sink.test" {{ via = "smarthost" host = "127.0.0.1" port = {sink} tls = "o
             self.close()
             raise
         self.pid = self.process.pid
+
+    def close(self):
+        self.stop(10)
+        remove_later(self.dir)
 
     def delivered(self):
         return sum(len(os.listdir(d)) for d in (self.maildir(u) + "/new" for u in USERS)
@@ -112,6 +124,11 @@ message_size_limit = 50000000
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
         self.ready = await_banner(self.process, self.port)
+
+    def close(self):
+        if self.process:
+            peers.end(self.process)
+        remove_later(self.dir)
 
     def delivered(self):
         return sum(len(os.listdir(d)) for d in self._folders() if os.path.isdir(d))
@@ -167,4 +184,4 @@ def pss(pid):
     return total
 
 
-__all__ = ["BIN", "Letterlock", "Postfix", "Sink", "TOP", "build", "peers", "pss", "wait_for"]
+__all__ = ["BIN", "Letterlock", "Postfix", "Sink", "TOP", "build", "peers", "pss"]

@@ -20,7 +20,8 @@ struct ll_maildir {
     int root;
     char *host;
     uint8_t *in;  /* CHUNK */
-    uint8_t *out; /* CHUNK, converted */
+    uint8_t *out; /* CHUNK, converted: what the present letter has not written yet */
+    size_t out_n;
 };
 
 /* One letter on its way through a batch. */
@@ -163,17 +164,31 @@ static size_t to_lf(uint8_t *out, const uint8_t *in, size_t n)
     return k;
 }
 
+static int write_out(struct ll_maildir *m, int fd)
+{
+    size_t n = m->out_n;
+
+    m->out_n = 0;
+    return write_all(fd, m->out, n);
+}
+
+/* Gathers, so that a letter of the usual size is one write. */
 static int write_lf(struct ll_maildir *m, int fd, struct ll_slice text)
 {
     while (text.n > 0) {
-        size_t n = text.n < CHUNK ? text.n : CHUNK;
-        int error;
+        size_t room = CHUNK - m->out_n;
+        size_t n = text.n < room ? text.n : room;
 
-        if (n < text.n && text.p[n - 1] == '\r')
+        if (n > 0 && n < text.n && text.p[n - 1] == '\r')
             n--; /* never divide CR LF */
-        error = write_all(fd, m->out, to_lf(m->out, text.p, n));
-        if (error)
-            return error;
+        if (n == 0) {
+            int error = write_out(m, fd);
+
+            if (error)
+                return error;
+            continue;
+        }
+        m->out_n += to_lf(m->out + m->out_n, text.p, n);
         text = ll_slice_skip(text, n);
     }
     return 0;
@@ -249,7 +264,7 @@ static int write_from_file(struct ll_maildir *m, int fd, const struct ll_maildir
             break;
         if (n < left && m->in[n - 1] == '\r')
             n--;
-        error = write_all(fd, m->out, to_lf(m->out, m->in, n));
+        error = write_lf(m, fd, ll_slice(m->in, n));
         at += n;
     }
     return error;
@@ -263,12 +278,14 @@ static int write_letter(struct ll_maildir *m, struct work *w, const struct ll_ma
     ll_buf_printf(&head, "Return-Path: <%.*s>\r\nDelivered-To: %.*s\r\n",
                   LL_FMT(item->reverse_path), LL_FMT(item->address));
     ll_buf_put_slice(&head, item->prepend);
+    m->out_n = 0;
     if (!head.failed)
         error = write_lf(m, w->file, ll_buf_slice(&head));
     ll_buf_release(&head);
-    if (error)
-        return error;
-    return item->fd >= 0 ? write_from_file(m, w->file, item) : write_from_memory(m, w->file, item);
+    if (!error)
+        error =
+            item->fd >= 0 ? write_from_file(m, w->file, item) : write_from_memory(m, w->file, item);
+    return error ? error : write_out(m, w->file);
 }
 
 static void name_letter(struct ll_maildir *m, struct work *w, const struct ll_maildir_item *item)

@@ -1,9 +1,10 @@
 /*
  * local: letters into the Maildirs of this host.
  *
- * Jobs from the queue gather in a list; one thread takes all that are there (up to BATCH_MAX
+ * Jobs from the queue gather in a list; a thread takes all that are there (up to BATCH_MAX
  * letters), delivers them with shared flushes (io/maildir.h), and hands the results back to the
- * loop. While it flushes, the next batch gathers. A job is answered when all of its recipients are.
+ * loop. While it flushes, the next batch gathers, and another thread writes its letters. A job is
+ * answered when all of its recipients are.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -17,7 +18,8 @@
 #include "io/maildir.h"
 #include "letterlock/spool.h"
 
-#define BATCH_MAX       64         /* deliveries that share their flushes */
+#define THREADS         2          /* one writes while the other waits for the disk */
+#define BATCH_MAX       256        /* deliveries that share their flushes */
 #define JOB_ARENA_MAX   (1u << 20) /* octets of a decoded job */
 #define RESULT_BODY_MAX 60000      /* octets of an encoded result: one frame */
 
@@ -36,12 +38,17 @@ struct list {
     struct delivery **tail;
 };
 
+struct worker {
+    struct local *local;
+    struct ll_maildir *maildir; /* its own: buffers, and what syncfs reports to a descriptor */
+    pthread_t thread;
+};
+
 struct local {
     struct ll_proc *proc;
-    struct ll_maildir *maildir;
     struct event *wake_event;
-    int wake; /* eventfd: the thread has results */
-    pthread_t thread;
+    int wake; /* eventfd: a thread has results */
+    struct worker worker[THREADS];
     pthread_mutex_t lock;
     pthread_cond_t work;
     struct list todo; /* under the lock */
@@ -89,7 +96,7 @@ static struct list take_batch(struct local *l)
     return batch;
 }
 
-static void deliver_batch(struct local *l, struct list *batch)
+static void deliver_batch(struct ll_maildir *maildir, struct list *batch)
 {
     struct ll_maildir_item items[BATCH_MAX + LL_JOB_RCPTS_MAX];
     size_t n = 0;
@@ -98,7 +105,7 @@ static void deliver_batch(struct local *l, struct list *batch)
         memcpy(items + n, d->items, d->job.n_rcpt * sizeof(items[0]));
         n += d->job.n_rcpt;
     }
-    ll_maildir_deliver(l->maildir, items, n);
+    ll_maildir_deliver(maildir, items, n);
     n = 0;
     for (struct delivery *d = batch->head; d; d = d->next) {
         memcpy(d->items, items + n, d->job.n_rcpt * sizeof(items[0]));
@@ -108,13 +115,14 @@ static void deliver_batch(struct local *l, struct list *batch)
 
 static void *thread_main(void *arg)
 {
-    struct local *l = arg;
+    struct worker *w = arg;
+    struct local *l = w->local;
     uint64_t one = 1;
 
     for (;;) {
         struct list batch = take_batch(l);
 
-        deliver_batch(l, &batch);
+        deliver_batch(w->maildir, &batch);
         pthread_mutex_lock(&l->lock);
         while (batch.head) {
             struct delivery *d = batch.head;
@@ -284,6 +292,20 @@ static int on_job_small(struct ll_peer *peer, const struct ll_msg *m)
     return take_job(peer, m->id, m->job_small.job, m->job_small.body, -1);
 }
 
+static int worker_start(struct local *l, struct worker *w)
+{
+    const struct ll_conf *conf = l->proc->conf;
+
+    w->local = l;
+    w->maildir = ll_maildir_open(conf->mail_dir, conf->hostname);
+    if (!w->maildir) {
+        ll_log(LL_LOG_ERROR, "mail-dir-unusable", LL_FS("path", conf->mail_dir),
+               LL_FS("error", strerror(errno)));
+        return -1;
+    }
+    return pthread_create(&w->thread, NULL, thread_main, w) == 0 ? 0 : -1;
+}
+
 static int local_start(struct ll_proc *proc)
 {
     struct local *l = calloc(1, sizeof(*l));
@@ -292,12 +314,6 @@ static int local_start(struct ll_proc *proc)
         return -1;
     proc->state = l;
     l->proc = proc;
-    l->maildir = ll_maildir_open(proc->conf->mail_dir, proc->conf->hostname);
-    if (!l->maildir) {
-        ll_log(LL_LOG_ERROR, "mail-dir-unusable", LL_FS("path", proc->conf->mail_dir),
-               LL_FS("error", strerror(errno)));
-        return -1;
-    }
     l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->wake_event =
         l->wake >= 0 ? event_new(proc->base, l->wake, EV_READ | EV_PERSIST, on_wake, l) : NULL;
@@ -305,7 +321,10 @@ static int local_start(struct ll_proc *proc)
         return -1;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->work, NULL);
-    return pthread_create(&l->thread, NULL, thread_main, l) == 0 ? 0 : -1;
+    for (size_t i = 0; i < THREADS; i++)
+        if (worker_start(l, &l->worker[i]) != 0)
+            return -1;
+    return 0;
 }
 
 static void local_drain(struct ll_proc *proc)

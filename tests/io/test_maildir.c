@@ -138,6 +138,36 @@ static void delivers_from_a_file(void **state)
     (void)text;
 }
 
+/* What is gathered for one write ends at every place of a line once. */
+static void edges_of_what_is_gathered(void **state)
+{
+    enum { LINES = 6000, LINE = 14 }; /* over 64 KiB */
+    static char body[sizeof(HEADER) + 16 + LINES * LINE];
+    char *text = malloc(1 << 20);
+
+    for (unsigned shift = 0; shift < LINE; shift++) {
+        size_t n = (size_t)snprintf(body, sizeof(body), "%s%.*s\r\n", HEADER, (int)shift,
+                                    "twelve chars, and");
+        struct ll_maildir_item it;
+        char box[32];
+        size_t lines = 0;
+
+        for (int i = 0; i < LINES; i++)
+            n += (size_t)snprintf(body + n, sizeof(body) - n, "twelve chars\r\n");
+        snprintf(box, sizeof(box), "edge%u@alpha.test", shift);
+        it = item(box, 20 + shift, ll_slice(body, n), sizeof(HEADER) - 1);
+        ll_maildir_deliver(*state, &it, 1);
+        assert_int_equal(it.error, 0);
+        snprintf(box, sizeof(box), "alpha.test/edge%u/new", shift);
+        assert_int_equal(letters(box, text, 1 << 20), 1);
+        assert_null(strchr(text, '\r'));
+        for (const char *p = text; (p = strstr(p, "\ntwelve chars\n")) != NULL; p += LINE - 1)
+            lines++;
+        assert_int_equal(lines, LINES + (shift == 12));
+    }
+    free(text);
+}
+
 static void a_file_shorter_than_promised_is_an_error(void **state)
 {
     FILE *f = tmpfile();
@@ -225,6 +255,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(delivers_once, make_root, drop_root),
+        cmocka_unit_test_setup_teardown(edges_of_what_is_gathered, make_root, drop_root),
         cmocka_unit_test_setup_teardown(delivers_from_a_file, make_root, drop_root),
         cmocka_unit_test_setup_teardown(a_file_shorter_than_promised_is_an_error, make_root,
                                         drop_root),
