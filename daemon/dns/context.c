@@ -40,23 +40,9 @@ static const struct {
 
 /* Built-in zones that would hide what a forwarder of the operator's own says. */
 static const char *const built_in[] = {
-    "test.",
-    "home.arpa.",
-    "127.in-addr.arpa.",
-    "10.in-addr.arpa.",
-    "168.192.in-addr.arpa.",
-    "254.169.in-addr.arpa.",
-    "0.in-addr.arpa.",
-    "2.0.192.in-addr.arpa.",
-    "100.51.198.in-addr.arpa.",
-    "113.0.203.in-addr.arpa.",
-    "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.",
-    "d.f.ip6.arpa.",
-    "8.e.f.ip6.arpa.",
-    "9.e.f.ip6.arpa.",
-    "a.e.f.ip6.arpa.",
-    "b.e.f.ip6.arpa.",
-    "8.b.d.0.1.0.0.2.ip6.arpa.",
+#define ZONE(name) name,
+#include "io/dns_zones.def"
+#undef ZONE
 };
 
 bool ll_dns_forwards(const struct ll_conf *c)
