@@ -11,6 +11,7 @@
 #define ENVELOPE_GUESS 2048        /* octets of most envelopes: read at once */
 #define WAIT_MAX_S     (400 * 86400)
 #define DEST_NAME_MAX  255
+#define RESTING_TURN   10000 /* resting destinations that are looked at in one second */
 
 uint64_t hash_bytes(const void *p, size_t n)
 {
@@ -199,10 +200,17 @@ void dest_turn(struct queue *q, struct dest *d)
 
 void dests_tick(struct queue *q)
 {
-    for (struct link *l = q->resting.next, *next; l != &q->resting; l = next) {
-        struct dest *d = LINK_OF(struct dest, rest, l);
+    struct link *end = q->resting.prev;
 
-        next = l->next;
+    for (size_t i = 0; i < RESTING_TURN && !link_empty(&q->resting); i++) {
+        struct link *l = q->resting.next;
+        struct dest *d = LINK_OF(struct dest, rest, l);
+        bool last = l == end;
+
+        link_out(l);
+        link_last(&q->resting, l); /* where there are more, all have their turn */
+        if (last)
+            i = RESTING_TURN;
         if (d->until_s > q->now_s) {
             dest_expire(q, d); /* may free pairs, but not a destination that rests */
             dest_warn(q, d);
@@ -405,6 +413,7 @@ void letter_move(struct queue *q, struct letter *l, struct segment *s, uint32_t 
 
     if (old == s)
         return;
+    old->doubles = true;
     old->letters--;
     old->octets -= l->length;
     l->segment = s;
@@ -416,19 +425,17 @@ void letter_move(struct queue *q, struct letter *l, struct segment *s, uint32_t 
 }
 
 /* Every segment that may hold a record of it must remember that it is over for as long as the
- * segment lives: a copied letter lies in more than one until the old ones are removed. */
+ * segment lives. As a rule a segment goes when all that was alive in it has been copied; what was
+ * torn at a start can leave one with letters of its own and with such that have moved. */
 static void remember_over(struct queue *q, const struct letter *l)
 {
-    uint32_t first = (uint32_t)(l->id >> 32);
-
-    if (l->segment->number == first) {
-        segment_over(q, l->segment, l->id);
+    segment_over(q, l->segment, l->id);
+    if (l->segment->number == (uint32_t)(l->id >> 32))
         return;
-    }
     for (struct link *at = q->segments.next; at != &q->segments; at = at->next) {
         struct segment *s = LINK_OF(struct segment, link, at);
 
-        if (s->number == first || s->writer == LL_ROLE_QUEUE)
+        if (s->doubles && s != l->segment)
             segment_over(q, s, l->id);
     }
 }

@@ -25,7 +25,8 @@
 #define GATHER_MS       20           /* how long an outcome waits for others */
 #define GATHER_MAX      (256u << 20) /* octets */
 #define LOG_MAX         (32u << 20)  /* octets at which a checkpoint begins, or: */
-#define LOG_GROWS       4            /* so many times its size behind the last one */
+#define LOG_SHARE       2            /* on a small disk: this part of a segment, which is small */
+#define LOG_GROWS       2            /* so many times its size behind the last one */
 #define SLICE_BUCKETS   2048         /* of the index, written in one turn of a checkpoint */
 #define SLICE_PENDING   (4u << 20)   /* octets that a checkpoint leaves waiting for the disk */
 #define KEEP_MAX        (8u << 20)   /* octets of a buffer that is kept for the next round */
@@ -56,8 +57,14 @@ static int round_of_thread(struct outlog *o)
         error = errno;
     if (o->receipts_fd >= 0 && o->receipts_flight.n > 0)
         write_all(o->receipts_fd, o->receipts_flight.p, o->receipts_flight.n);
-    for (size_t i = 0; error == 0 && i < o->n_removals_flight; i++)
-        unlinkat(o->removals_flight[i].dir, o->removals_flight[i].name, 0);
+    for (size_t i = 0; error == 0 && i < o->n_removals_flight; i++) {
+        struct removal *r = &o->removals_flight[i];
+
+        /* A segment that came back with the power would find no log that calls its letters over. */
+        if (r->flush_first >= 0 && fsync(r->flush_first) != 0)
+            break; /* the old logs stay until the next start */
+        unlinkat(r->dir, r->name, 0);
+    }
     return error;
 }
 
@@ -128,6 +135,8 @@ static void old_logs_remove(struct queue *q)
     for (; o->oldest < o->number; o->oldest++) {
         log_name(name, o->oldest);
         outlog_remove(q, q->log_dir, name);
+        if (o->n_removals > 0)
+            o->removals[o->n_removals - 1].flush_first = q->segments_dir;
     }
 }
 
@@ -217,6 +226,7 @@ void outlog_remove(struct queue *q, int dir, const char *name)
     }
     r = &o->removals[o->n_removals++];
     r->dir = dir;
+    r->flush_first = -1;
     snprintf(r->name, sizeof(r->name), "%s", name);
     outlog_kick(q);
 }
@@ -351,8 +361,11 @@ static void broke(struct queue *q)
     o->checkpoint = false;
     o->checkpoint_last = false;
     /* What was to be removed stays on the list until a flush has succeeded. */
-    for (size_t i = 0; i < o->n_removals_flight; i++)
+    for (size_t i = 0; i < o->n_removals_flight; i++) {
         outlog_remove(q, o->removals_flight[i].dir, o->removals_flight[i].name);
+        if (o->n_removals > 0)
+            o->removals[o->n_removals - 1].flush_first = o->removals_flight[i].flush_first;
+    }
 }
 
 static void empty(struct ll_buf *b)
@@ -431,10 +444,25 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
     pthread_mutex_unlock(&o->lock);
 }
 
+static uint64_t log_limit(const struct queue *q)
+{
+    uint64_t least =
+        q->segment_limit / LOG_SHARE < LOG_MAX ? q->segment_limit / LOG_SHARE : LOG_MAX;
+    uint64_t grown = LOG_GROWS * q->log.checkpoint_size;
+
+    return grown > least ? grown : least;
+}
+
+/* It grows to its limit, and then a checkpoint stands beside it until that is durable. */
+uint64_t outlog_reserve(const struct queue *q)
+{
+    return log_limit(q) + q->log.checkpoint_size;
+}
+
 void outlog_tick(struct queue *q)
 {
     struct outlog *o = &q->log;
-    bool long_enough = o->size > LOG_MAX && o->size > LOG_GROWS * o->checkpoint_size;
+    bool long_enough = o->size > log_limit(q);
 
     if (o->checkpoint || o->checkpoint_last || o->busy)
         return;

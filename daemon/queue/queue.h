@@ -172,6 +172,7 @@ struct segment {
     bool ours;  /* given out, or announced, in this life of the queue */
     bool final; /* nobody writes to it any more: once scanned to `until`, it is closed */
     bool closed;
+    bool doubles;     /* records of letters that lie elsewhere too */
     bool tail;        /* found at start: the last octets may be torn, check contents too */
     int64_t closed_s; /* since when */
     struct link scan; /* among those to be scanned */
@@ -208,7 +209,8 @@ struct given_file {
 
 /* A file to be removed once what made it needless is durable. */
 struct removal {
-    int dir; /* descriptor */
+    int dir;         /* descriptor */
+    int flush_first; /* a folder whose earlier removals must be durable before; or -1 */
     char name[24];
 };
 
@@ -391,6 +393,8 @@ void outlog_remove(struct queue *, int dir, const char *name);
 void outlog_kick(struct queue *);
 /* More waits for the disk than it takes at once: whoever makes much of it pauses. */
 bool outlog_behind(const struct queue *);
+/* Octets that the log may yet need before old ones go: kept back on the disk. */
+uint64_t outlog_reserve(const struct queue *);
 bool outlog_idle(const struct queue *);
 void outlog_checkpoint(struct queue *);
 void outlog_tick(struct queue *);

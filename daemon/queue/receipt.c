@@ -17,6 +17,7 @@
 
 #define LINE_MAX_OCTETS (512u << 10)
 #define DAY_S           86400
+#define RECEIPT_SHARE   2 /* of the least free space, below this part nothing is written */
 
 static void begin(struct ll_json *j, struct ll_buf *line, uint64_t id, const char *event)
 {
@@ -56,7 +57,8 @@ static void end(struct queue *q, struct ll_json *j, struct ll_buf *line)
 {
     ll_json_close(j);
     ll_buf_putc(line, '\n');
-    if (!line->failed)
+    /* What is kept back on a full disk is for outcomes: receipts give way. */
+    if (!line->failed && q->free_octets >= q->low_octets / RECEIPT_SHARE)
         ll_buf_put_slice(&q->log.receipts, ll_buf_slice(line));
     if (q->log.receipts.failed)
         q->log.receipts.failed = false; /* the disk does not keep up: receipts give way */

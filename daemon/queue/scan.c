@@ -207,13 +207,13 @@ static void on_scan(evutil_socket_t fd, short what, void *arg)
 {
     struct queue *q = arg;
     uint64_t deadline = ll_now_ms() + SLICE_MS;
-    struct timeval at_once = {0, 0};
+    struct timeval at_once = {0, 0}, soon = {0, 1000};
 
     while (!link_empty(&q->to_scan)) {
         struct segment *s = LINK_OF(struct segment, scan, q->to_scan.next);
 
-        if (!scan_on(q, s, deadline)) {
-            event_add(q->scan_event, &at_once);
+        if (outlog_behind(q) || !scan_on(q, s, deadline)) {
+            event_add(q->scan_event, outlog_behind(q) ? &soon : &at_once);
             return;
         }
         finish(q, s);

@@ -507,11 +507,13 @@ void space_look(struct queue *q)
         low = total < SMALL_DISK ? total / SPACE_SHARE : SPACE_LOW;
         if (low < 2 * q->segment_limit && total >= SMALL_DISK)
             low = 2 * q->segment_limit;
-        q->low_octets = low;
+        low += outlog_reserve(q);
+        q->low_octets = low < total / 2 ? low : total / 2;
         q->free_files = v.f_files ? v.f_favail : UINT64_MAX;
-        q->space = q->free_octets < low || (v.f_files && v.f_favail < INODES_LOW) ? LL_SPACE_FULL
-                   : (v.f_flag & ST_RDONLY)                                       ? LL_SPACE_BROKEN
-                                                                                  : LL_SPACE_OK;
+        q->space = q->free_octets < q->low_octets || (v.f_files && v.f_favail < INODES_LOW)
+                       ? LL_SPACE_FULL
+                   : (v.f_flag & ST_RDONLY) ? LL_SPACE_BROKEN
+                                            : LL_SPACE_OK;
     }
     if (q->space == old)
         return;
