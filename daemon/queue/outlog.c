@@ -332,6 +332,8 @@ void outlog_checkpoint(struct queue *q)
 {
     struct outlog *o = &q->log;
 
+    /* The thread may be at work whenever the second's tick comes: its next return begins it. */
+    o->checkpoint_due = o->busy && !q->scanning;
     if (o->busy || q->scanning)
         return;
     if (!o->broken && o->gather.n > 0 &&
@@ -401,6 +403,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     o->n_removals_flight = 0;
     empty(&o->flight);
     empty(&o->receipts_flight);
+    if (o->checkpoint_due)
+        outlog_checkpoint(q);
     if (o->checkpoint && o->gather.n < SLICE_PENDING)
         checkpoint_slice(q);
     if (o->gather.n || o->n_removals || o->receipts.n || o->checkpoint || o->checkpoint_last)
@@ -464,7 +468,7 @@ void outlog_tick(struct queue *q)
     struct outlog *o = &q->log;
     bool long_enough = o->size > log_limit(q);
 
-    if (o->checkpoint || o->checkpoint_last || o->busy)
+    if (o->checkpoint || o->checkpoint_last)
         return;
     if (o->broken || long_enough)
         outlog_checkpoint(q);

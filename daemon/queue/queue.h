@@ -237,6 +237,7 @@ struct outlog {
     int wake;
     struct event *wake_event, *kick;
     uint64_t flushed_size;
+    bool checkpoint_due;  /* one begins when the thread rests */
     bool checkpoint;      /* one is being written */
     bool checkpoint_last; /* its last octets are in flight */
     size_t at_bucket;     /* how far it is */

@@ -73,6 +73,8 @@ int fstatvfs(int fd, struct statvfs *v)
 
 struct ll_peer *ll_proc_peer(struct ll_proc *proc, enum ll_role role, unsigned index)
 {
+    if (role == LL_ROLE_RELAY && rig.relay_away)
+        return NULL;
     return index == 0 && (unsigned)role < LL_ROLE_COUNT ? peers[role] : NULL;
 }
 
@@ -178,6 +180,7 @@ int rig_life(void (*fn)(void))
     if (pid == 0) {
         begin_life();
         fn();
+        fflush(NULL);
         _exit(0); /* as a crash: nobody says goodbye */
     }
     return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 255;

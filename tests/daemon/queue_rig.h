@@ -28,6 +28,7 @@ struct rig {
     char spool[64];
     int64_t skew_s;                /* how far our clock is ahead */
     uint64_t disk, used_by_others; /* octets; disk 0: the real one */
+    bool relay_away;               /* nothing is handed out to it */
     struct ll_proc proc;
     struct queue *q; /* proc.state */
     /* What comes to the others; the test sets them. A job's answer is sent by rig_answer. */
