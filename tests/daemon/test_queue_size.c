@@ -278,7 +278,7 @@ static void a_list_stops_nobody(void **state)
 static struct past_days { /* between the lives */
     size_t made;
     int64_t made_at[LETTERS];
-    uint8_t delivered[LETTERS], returned[LETTERS];
+    uint8_t delivered[LETTERS], returned[LETTERS], warned[LETTERS];
     int64_t late, early; /* seconds that a report was away from five days, at most */
     uint64_t log_most, segments_most, over_most, emptied;
     uint64_t log_allowed;
@@ -293,9 +293,13 @@ static void days_job(enum ll_role role, uint64_t id, const struct ll_job *j, str
         int64_t late = ll_unix_s() - days->made_at[n] - LIFE;
 
         CHECK(j->kind == LL_JOB_REPORT);
-        days->returned[n]++;
-        days->late = late > days->late ? late : days->late;
-        days->early = -late > days->early ? -late : days->early;
+        if (j->rcpt[0].outcome == LL_OUTCOME_DEFERRED) {
+            days->warned[n]++;
+        } else {
+            days->returned[n]++;
+            days->late = late > days->late ? late : days->late;
+            days->early = -late > days->early ? -late : days->early;
+        }
         rig_answer(role, id, j, LL_OUTCOME_DELIVERED, "");
     } else if (n % STAY_EVERY == 0) {
         rig_answer(role, id, j, LL_OUTCOME_DEFERRED, "come back later");
@@ -359,7 +363,8 @@ static void more_days(void)
     CHECK(rig.q->letters.n == 0);
     for (size_t i = 0; i < days->made; i++)
         CHECK(days->delivered[i] == (i % STAY_EVERY != 0) &&
-              days->returned[i] == (i % STAY_EVERY == 0));
+              days->returned[i] == (i % STAY_EVERY == 0) &&
+              days->warned[i] == (i % STAY_EVERY == 0));
 }
 
 static void none_comes_back(void)
