@@ -59,6 +59,9 @@ static inline struct ll_slice ll_dns_name_slice(const struct ll_dns_name *name)
 }
 /* From any spelling (case, dot at the end). false: not a name; *ret is untouched then. */
 bool ll_dns_name_parse(struct ll_slice text, struct ll_dns_name *ret);
+/* The name of a mail domain: U-labels become A-labels (RFC 5891). Address literals, blanks and the
+ * root are refused, and so is what ll_dns_name_parse refuses. */
+bool ll_dns_name_of(struct ll_slice domain, struct ll_dns_name *ret);
 /* Equal but for ASCII case and a dot at the end. */
 bool ll_dns_name_eq(struct ll_slice a, struct ll_slice b);
 /* Is name equal to, or below, parent? Everything is below ".". */

@@ -1,6 +1,7 @@
 /* See letterlock/dns.h. */
 #include "letterlock/dns.h"
 
+#include "letterlock/addr.h"
 #include "lib/dns/wire.h"
 
 #define LABEL_MAX 63 /* octets, RFC 1035 2.3.4 */
@@ -88,6 +89,21 @@ bool ll_dns_name_parse(struct ll_slice text, struct ll_dns_name *ret)
         return false;
     *ret = name;
     return true;
+}
+
+bool ll_dns_name_of(struct ll_slice domain, struct ll_dns_name *ret)
+{
+    struct ll_buf ascii = LL_BUF(LL_DOMAIN_MAX);
+    bool ok = domain.n > 0 && domain.p[0] != '[' && domain.p[0] != '.' &&
+              ll_slice_find(domain, ' ') == domain.n;
+
+    if (ok && !ll_is_ascii(domain)) {
+        ok = ll_domain_canonical(domain, true, &ascii) == LL_ADDR_OK;
+        domain = ll_buf_slice(&ascii);
+    }
+    ok = ok && ll_dns_name_parse(domain, ret);
+    ll_buf_release(&ascii);
+    return ok;
 }
 
 static struct ll_slice without_dot(struct ll_slice s)

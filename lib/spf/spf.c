@@ -329,24 +329,14 @@ static void run(struct ll_spf *s)
 /* ---- from outside ------------------------------------------------------------------------------
  */
 
-/* <domain>: A-labels; several labels; not a literal or a number (4.3). */
+/* <domain>: several labels, the last one not a number (4.3). */
 static bool domain_of(struct ll_slice text, struct ll_dns_name *ret)
 {
-    struct ll_buf ascii = LL_BUF(LL_DOMAIN_MAX);
     struct ll_dns_name name;
     struct ll_slice last;
     uint64_t number;
-    bool ok;
 
-    if (!ll_is_ascii(text)) {
-        ok = ll_domain_canonical(text, true, &ascii) == LL_ADDR_OK;
-        text = ll_buf_slice(&ascii);
-    } else {
-        ok = text.n > 0 && text.p[0] != '[';
-    }
-    ok = ok && ll_dns_name_parse(text, &name) && ll_slice_find(text, ' ') == text.n;
-    ll_buf_release(&ascii);
-    if (!ok)
+    if (!ll_dns_name_of(text, &name))
         return false;
     text = ll_dns_name_slice(&name);
     last = ll_slice_skip(text, ll_slice_rfind(text, '.') + 1);
