@@ -55,6 +55,7 @@ struct ll_dkim_sig {
     struct ll_slice a, h;
     enum ll_dkim_algorithm algorithm;
     enum ll_dkim_canon header, body;
+    bool canon_said; /* c= is there */
     struct ll_dns_name domain, selector;
     char identity[512];
     uint16_t identity_n;
@@ -148,7 +149,7 @@ size_t ll_dkim_letter_count(const struct ll_dkim_letter *, struct ll_slice name)
 
 /* Appends a list divided by colons, folded; column: where it begins. */
 void ll_dkim_put_list(struct ll_buf *out, struct ll_slice list, size_t column);
-/* Appends the value of b=, folded, on lines of its own. */
+/* Appends the value of b=, folded; "b=" begins its line. */
 void ll_dkim_put_base64(struct ll_buf *out, struct ll_slice raw);
 
 /* ---- keys -------------------------------------------------------------------------------------

@@ -140,11 +140,14 @@ void ll_dkim_put_list(struct ll_buf *out, struct ll_slice list, size_t column)
 void ll_dkim_put_base64(struct ll_buf *out, struct ll_slice raw)
 {
     struct ll_buf text = LL_BUF(2 * LL_DKIM_SIGNATURE_ROOM);
+    struct ll_slice rest;
 
     ll_base64_encode(&text, raw);
-    for (size_t i = 0; i < text.n; i += 70) {
+    rest = ll_buf_slice(&text);
+    ll_buf_put_slice(out, ll_slice_cut(rest, 0, 70));
+    for (rest = ll_slice_skip(rest, 70); rest.n > 0; rest = ll_slice_skip(rest, 72)) {
         ll_buf_puts(out, "\r\n\t");
-        ll_buf_put_slice(out, ll_slice_cut(ll_buf_slice(&text), i, i + 70));
+        ll_buf_put_slice(out, ll_slice_cut(rest, 0, 72));
     }
     out->failed |= text.failed;
     ll_buf_release(&text);

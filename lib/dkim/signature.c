@@ -125,6 +125,7 @@ static enum ll_dkim_fault read_c(const struct reading *r)
     struct ll_slice v = value(r);
     size_t slash = ll_slice_find(v, '/');
 
+    r->sig->canon_said = true;
     if (!canon(ll_slice_cut(v, 0, slash), &r->sig->header))
         return LL_DKIM_FAULT_C;
     if (slash < v.n && !canon(ll_slice_skip(v, slash + 1), &r->sig->body))
