@@ -7,8 +7,9 @@
 
 #include <stdlib.h>
 
-#define CONF_MAGIC    0x4c4c4331u /* "LLC1" */
-#define CONF_LIST_MAX 100000      /* texts of one list, sections of one kind */
+#define BACKUP_LIFETIME (30 * 86400) /* s: a primary may be away for weeks */
+#define CONF_MAGIC      0x4c4c4331u  /* "LLC1" */
+#define CONF_LIST_MAX   100000       /* texts of one list, sections of one kind */
 
 /* ---- encode --------------------------------------------------------------------------------- */
 
@@ -307,9 +308,18 @@ const struct ll_conf_certificate *ll_conf_certificate(const struct ll_conf *c,
     FIND(certificate)
 }
 
-static const struct ll_conf_route *route_of(const struct ll_conf *c, struct ll_slice title)
+static const struct ll_conf_route *route_of(const struct ll_conf *c,
+                                            struct ll_slice title){FIND(route)}
+
+int64_t ll_conf_lifetime(const struct ll_conf *c, struct ll_slice domain)
 {
-    FIND(route)
+    const struct ll_conf_domain *d = ll_conf_domain(c, domain);
+
+    if (d && d->lifetime > 0)
+        return d->lifetime;
+    if (d && d->backup && c->queue_lifetime < BACKUP_LIFETIME)
+        return BACKUP_LIFETIME;
+    return c->queue_lifetime;
 }
 
 const struct ll_conf_route *ll_conf_route(const struct ll_conf *c, struct ll_slice domain)

@@ -74,6 +74,13 @@ struct ll_conf *ll_conf_decode(struct ll_slice in);
 
 /* The section of that title (compared without case), or NULL. */
 const struct ll_conf_domain *ll_conf_domain(const struct ll_conf *, struct ll_slice domain);
+/* Its mail is carried on to other servers, as a relayed domain or a backup MX. */
+static inline bool ll_conf_carried(const struct ll_conf_domain *d)
+{
+    return d->relay || d->backup;
+}
+/* Seconds for which a letter for this domain is tried. */
+int64_t ll_conf_lifetime(const struct ll_conf *, struct ll_slice domain);
 const struct ll_conf_listener *ll_conf_listener(const struct ll_conf *, struct ll_slice title);
 const struct ll_conf_certificate *ll_conf_certificate(const struct ll_conf *,
                                                       struct ll_slice title);

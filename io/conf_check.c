@@ -18,6 +18,8 @@ struct words {
 static const struct words words[] = {
     {"", "tls", {"opportunistic", "forced", "verify"}},
     {"", "log_format", {"text", "json"}},
+    {"", "prefer", {"ipv6", "ipv4", "ipv6-only", "ipv4-only"}},
+    {"route", "prefer", {"", "ipv6", "ipv4", "ipv6-only", "ipv4-only"}},
     {"listener", "kind", {"mx", "submission"}},
     {"listener", "tls", {"starttls", "implicit", "none"}},
     {"route", "via", {"mx", "smarthost", "lmtp", "discard"}},
@@ -51,6 +53,12 @@ static const struct range ranges[] = {
     {"retry_first", 1, 86400},
     {"retry_max", 1, 7 * 86400},
     {"destination_concurrency", 1, 10000},
+    {"concurrency", 0, 10000},
+    {"destination_rate", 0, 600000},
+    {"rate", 0, 600000},
+    {"destination_recipients", 1, 100},
+    {"recipients", 0, 100},
+    {"lifetime", 0, 365 * 86400},
     {"smtp_port", 1, 65535},
     {"port", 0, 65535},
     {"drain", 0, 3600},
@@ -208,6 +216,15 @@ static bool is_ip(const char *s)
     return inet_pton(AF_INET, s, raw) == 1 || inet_pton(AF_INET6, s, raw) == 1;
 }
 
+static bool is_host(const char *s)
+{
+    char *name = canonical(s);
+    bool ok = name && !is_ip(s);
+
+    free(name);
+    return ok;
+}
+
 /* ADDRESS/BITS, or an address alone. */
 static bool is_network(const char *s)
 {
@@ -279,14 +296,27 @@ static void check_domain(struct ll_conf_faults *f, const struct ll_conf *c,
     const struct ll_conf_route *r = ll_conf_route(c, ll_slice_str(v->title));
     int line = at(f, "domain", v->title, "");
 
-    if (!v->relay && (v->recipients[0] || v->ask_recipients))
+    if (!ll_conf_carried(v) && (v->recipients[0] || v->ask_recipients))
         ll_conf_fault(f, line, "domain \"%s\" lists recipients without relay; add relay = yes",
                       v->title);
-    if (v->relay && !v->recipients[0] && !v->ask_recipients)
-        ll_conf_fault(f, line,
-                      "domain \"%s\" is relayed, but its recipients are not known; add recipients "
-                      "or ask_recipients = yes",
+    if (!ll_conf_carried(v) && v->lifetime > 0)
+        ll_conf_fault(f, at(f, "domain", v->title, "lifetime"),
+                      "domain \"%s\" is delivered here; lifetime goes with relay or backup",
                       v->title);
+    if (ll_conf_carried(v) && !v->recipients[0] && !v->ask_recipients)
+        ll_conf_fault(f, line,
+                      "domain \"%s\" is %s, but its recipients are not known; add recipients "
+                      "or ask_recipients = yes",
+                      v->title, v->relay ? "relayed" : "backed up");
+    if (v->relay && v->backup)
+        ll_conf_fault(f, line,
+                      "domain \"%s\" is relayed to a route and backed up by MX; choose one",
+                      v->title);
+    if (v->backup && r && strcmp(r->via, "mx") != 0)
+        ll_conf_fault(f, line,
+                      "domain \"%s\" is backed up, but its route does not go via mx; add route "
+                      "\"%s\" { via = mx }",
+                      v->title, v->title);
     if (v->relay && (!r || strcmp(r->title, v->title) != 0))
         ll_conf_fault(f, line, "domain \"%s\" is relayed, but has no route; add route \"%s\"",
                       v->title, v->title);
@@ -294,6 +324,19 @@ static void check_domain(struct ll_conf_faults *f, const struct ll_conf *c,
         if (!is_mailbox(v->recipients[i]))
             ll_conf_fault(f, at(f, "domain", v->title, "recipients"),
                           "\"%s\" is no mail address; write name@%s", v->recipients[i], v->title);
+}
+
+/* Addresses of the family that the setting's name ends with. */
+static void check_source(struct ll_conf_faults *f, const char *kind, const char *title,
+                         const char *name, const char *v)
+{
+    bool v6 = name[strlen(name) - 1] == '6';
+    uint8_t raw[16];
+
+    if (v[0] && inet_pton(v6 ? AF_INET6 : AF_INET, v, raw) != 1)
+        ll_conf_fault(f, at(f, kind, title, name),
+                      "`%s = \"%s\"` is no %s address; write one of this host's like %s", name, v,
+                      v6 ? "IPv6" : "IPv4", v6 ? "2001:db8::1" : "192.0.2.1");
 }
 
 static void check_route(struct ll_conf_faults *f, const struct ll_conf *c,
@@ -313,6 +356,11 @@ static void check_route(struct ll_conf_faults *f, const struct ll_conf *c,
     if (host && strchr(v->host, '/'))
         ll_conf_fault(f, at(f, "route", v->title, "host"),
                       "route \"%s\" names a path; name a host and a port", v->title);
+    check_source(f, "route", v->title, "source_ipv4", v->source_ipv4);
+    check_source(f, "route", v->title, "source_ipv6", v->source_ipv6);
+    if (v->helo[0] && !is_host(v->helo))
+        ll_conf_fault(f, at(f, "route", v->title, "helo"),
+                      "helo \"%s\" is no domain name; write it like mail.example.org", v->helo);
     if (v->user[0] && !v->password_file[0])
         ll_conf_fault(f, at(f, "route", v->title, "user"),
                       "route \"%s\" has a user without a password_file; add one", v->title);
@@ -356,6 +404,8 @@ static void check_global(struct ll_conf_faults *f, struct ll_conf *c)
                       "resolver \"%s\" is not known; write system, recursive, 192.0.2.1, "
                       "192.0.2.1:53 or [2001:db8::1]:53",
                       c->resolver);
+    check_source(f, "", "", "source_ipv4", c->source_ipv4);
+    check_source(f, "", "", "source_ipv6", c->source_ipv6);
     if (c->retry_max < c->retry_first)
         ll_conf_fault(f, at(f, "", "", "retry_max"),
                       "retry_max is shorter than retry_first; make it at least as long");

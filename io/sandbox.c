@@ -143,6 +143,11 @@ int ll_sandbox_files(const struct ll_sandbox_path *paths, size_t n,
 
         r = (int)syscall(SYS_LANDLOCK_ADD, rules, RULE_PORT, &rule, 0);
     }
+    if (abi.net && net->any_connect && r == 0) {
+        struct port_rule rule = {NET_BIND, 0};
+
+        r = (int)syscall(SYS_LANDLOCK_ADD, rules, RULE_PORT, &rule, 0);
+    }
     if (r == 0)
         r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (r == 0)

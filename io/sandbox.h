@@ -18,7 +18,8 @@ struct ll_sandbox_path {
 };
 
 struct ll_sandbox_net {
-    bool any_connect;        /* TCP connections to any port */
+    bool any_connect;        /* TCP connections to any port, from any address of ours: port 0, the
+                              * system's choice, may be bound; to listen there takes more */
     const uint16_t *connect; /* else: to these */
     size_t n_connect;
 };

@@ -124,7 +124,7 @@ static int check_new(struct run *r, struct ll_slice name)
     struct ll_accounts *accounts;
     enum ll_accounts_result found = LL_ACCOUNTS_NONE;
 
-    if (!d || d->relay)
+    if (!d || ll_conf_carried(d))
         return ll_fail(EX_DATAERR, "%.*s is %s", LL_FMT(domain),
                        d ? "relayed: its aliases are elsewhere" : "no domain of this server");
     if (ll_accounts_open(r->conf->accounts, false, 1000, &accounts, &r->err) == LL_ACCOUNTS_OK) {

@@ -47,6 +47,8 @@ static void print_rcpt(const json_t *r)
                ll_js_int(r, "attempts") == 1 ? "y" : "ies");
     if (next[0])
         printf(", next at %s", next);
+    if (json_is_true(json_object_get(r, "paused")))
+        printf(", %s is paused", ll_js_text(r, "destination"));
     if (ll_js_text(r, "text")[0])
         putchar(':');
     print_reason(r);
@@ -249,6 +251,83 @@ static int queue_retry(int argc, char **argv)
     return run(&v, argc, argv);
 }
 
+static int queue_hold(int argc, char **argv)
+{
+    static const struct verb v = {
+        .command = "queue hold",
+        .synopsis = "queue hold [options] [ID|all]",
+        .text =
+            "Keeps letters here until `queue release` or `queue drop`: nothing is tried, and they\n"
+            "do not grow too old. What is being delivered right now is held when it comes back.",
+        .filters = true,
+        .demands = true,
+        .max = 1,
+        .show = show_count};
+
+    return run(&v, argc, argv);
+}
+
+static int queue_release(int argc, char **argv)
+{
+    static const struct verb v = {.command = "queue release",
+                                  .synopsis = "queue release [options] [ID|all]",
+                                  .text = "Lets held letters go on their way again, at once.",
+                                  .filters = true,
+                                  .demands = true,
+                                  .max = 1,
+                                  .show = show_count};
+
+    return run(&v, argc, argv);
+}
+
+static bool show_paused(void *arg, json_t *o)
+{
+    struct shown *shown = arg;
+
+    printf("paused: %s\n", ll_js_text(o, "paused"));
+    shown->n++;
+    return true;
+}
+
+/* Without a word: what is paused. */
+static int queue_pause(int argc, char **argv)
+{
+    static const struct verb one = {
+        .command = "queue pause",
+        .synopsis = "queue pause [options] [DESTINATION|all]",
+        .text =
+            "Sends nothing to a destination until `queue resume`: a domain, the title of a route\n"
+            "with one server, `local` (the mailboxes here) or `all`. Letters wait, and are not\n"
+            "returned meanwhile. Without a word: shows what is paused.",
+        .max = 1,
+        .show = show_paused,
+        .none = "Nothing is paused."};
+    struct verb all = one;
+
+    all.command = "queue pauses";
+    for (int i = 1; i < argc; i++) {
+        bool value = argv[i][0] == '-' && (!strcmp(argv[i], "-c") || !strcmp(argv[i], "--dir"));
+
+        if (argv[i][0] != '-')
+            return run(&one, argc, argv);
+        i += value;
+    }
+    return run(&all, argc, argv);
+}
+
+static int queue_resume(int argc, char **argv)
+{
+    static const struct verb v = {.command = "queue resume",
+                                  .synopsis = "queue resume [options] DESTINATION|all",
+                                  .text = "Ends what `queue pause` of the same word began.",
+                                  .min = 1,
+                                  .max = 1,
+                                  .show = show_paused,
+                                  .none = "Nothing is paused any more."};
+
+    return run(&v, argc, argv);
+}
+
 static int queue_drop(int argc, char **argv)
 {
     static const struct verb v = {.command = "queue drop",
@@ -270,7 +349,12 @@ int ll_cmd_queue(int argc, char **argv)
         {"show", queue_show, "all that is known of one letter"},
         {"why", queue_why, "why a letter is still here"},
         {"retry", queue_retry, "try letters again now"},
+        {"hold", queue_hold, "keep letters here until they are released"},
+        {"release", queue_release, "let held letters go on"},
         {"drop", queue_drop, "throw letters away"},
+        {"pause", queue_pause, "send nothing to a destination, or anywhere"},
+        {"resume", queue_resume, "send again"},
+        {"unpause", queue_resume, "the same as resume"},
     };
 
     return ll_sub_run("queue", subs, LL_COUNT(subs), argc, argv);

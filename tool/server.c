@@ -61,6 +61,13 @@ static bool show_status(void *arg, json_t *o)
     return true;
 }
 
+/* What the operator might have forgotten. */
+static bool show_paused(void *arg, json_t *o)
+{
+    printf("paused: nothing goes to %s until `letterlock queue resume`\n", ll_js_text(o, "paused"));
+    return true;
+}
+
 int ll_cmd_status(int argc, char **argv)
 {
     struct ll_where where = {0};
@@ -85,6 +92,11 @@ int ll_cmd_status(int argc, char **argv)
     r.as_json = json;
     status = ll_control_run(&r);
     ll_buf_release(&state.roles);
+    if (status == 0 && !json && state.all_up) {
+        r.command = "queue pauses";
+        r.show = show_paused;
+        ll_control_run(&r);
+    }
     return status == 0 && !state.all_up ? EX_TEMPFAIL : status;
 }
 

@@ -73,7 +73,7 @@ static int check_name(struct run *r, const char *text, bool must_be_ours)
     if (must_be_ours && !d)
         return ll_fail(EX_DATAERR, "%.*s is no domain of this server (add a domain section first)",
                        LL_FMT(ll_mailbox_domain(&r->name)));
-    if (must_be_ours && d->relay)
+    if (must_be_ours && ll_conf_carried(d))
         return ll_fail(EX_DATAERR, "%.*s is relayed: its mailboxes are elsewhere",
                        LL_FMT(ll_mailbox_domain(&r->name)));
     if (must_be_ours && r->conf->plus[0] && strpbrk(r->name.text, r->conf->plus) &&

@@ -289,7 +289,7 @@ static void postmaster(struct ll_directory *d, const struct ll_mailbox *name, st
         return;
     }
     domain = ll_conf_domain(d->conf, ll_mailbox_domain(&to));
-    if (domain && !domain->relay) {
+    if (domain && !ll_conf_carried(domain)) {
         if (!exactly(d, &to, ret)) /* it names nobody: still somebody must read it */
             oldest(d, ll_mailbox_domain(name), ret);
         return;
@@ -334,7 +334,7 @@ static void take_step(struct ll_directory *d, const struct ll_mailbox *name, str
     *ret = (struct step){.kind = LL_ADDR_OUTSIDE};
     if (!domain)
         return;
-    if (domain->relay) {
+    if (ll_conf_carried(domain)) {
         relayed(domain, name, ret);
         return;
     }

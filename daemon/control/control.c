@@ -35,10 +35,14 @@ static const struct {
     const char *command;
     enum ll_role role;
 } commands[] = {
-    {"status", LL_ROLE_SUPER},      {"reload", LL_ROLE_SUPER},      {"stop", LL_ROLE_SUPER},
-    {"queue list", LL_ROLE_QUEUE},  {"queue show", LL_ROLE_QUEUE},  {"queue why", LL_ROLE_QUEUE},
-    {"queue retry", LL_ROLE_QUEUE}, {"queue drop", LL_ROLE_QUEUE},  {"trace", LL_ROLE_QUEUE},
-    {"test", LL_ROLE_AUTH},         {"alias reload", LL_ROLE_AUTH},
+    {"status", LL_ROLE_SUPER},        {"reload", LL_ROLE_SUPER},
+    {"stop", LL_ROLE_SUPER},          {"queue list", LL_ROLE_QUEUE},
+    {"queue show", LL_ROLE_QUEUE},    {"queue why", LL_ROLE_QUEUE},
+    {"queue retry", LL_ROLE_QUEUE},   {"queue drop", LL_ROLE_QUEUE},
+    {"trace", LL_ROLE_QUEUE},         {"queue hold", LL_ROLE_QUEUE},
+    {"queue release", LL_ROLE_QUEUE}, {"queue pause", LL_ROLE_QUEUE},
+    {"queue resume", LL_ROLE_QUEUE},  {"queue pauses", LL_ROLE_QUEUE},
+    {"test", LL_ROLE_AUTH},           {"alias reload", LL_ROLE_AUTH},
 };
 
 struct request {

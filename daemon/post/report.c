@@ -91,15 +91,18 @@ static size_t recipients_of(const struct job *j, struct ll_dsn_recipient *out)
 
         if (!a)
             continue;
-        *o =
-            (struct ll_dsn_recipient){.address = r->address,
-                                      .orcpt = r->orcpt,
-                                      .action = a->action,
-                                      .remote_mta = host_of(r->remote),
-                                      .code = r->code,
-                                      .diagnostic = r->text,
-                                      .last_attempt = ll_unix_s(),
-                                      .retry_until = job->arrived_ms / 1000 + conf->queue_lifetime};
+        *o = (struct ll_dsn_recipient){
+            .address = r->address,
+            .orcpt = r->orcpt,
+            .action = a->action,
+            .remote_mta = host_of(r->remote),
+            .code = r->code,
+            .diagnostic = r->text,
+            .last_attempt = ll_unix_s(),
+            .retry_until =
+                job->arrived_ms / 1000 +
+                ll_conf_lifetime(conf,
+                                 ll_slice_skip(r->address, ll_slice_rfind(r->address, '@') + 1))};
         status_of(r, o->status);
         n++;
     }

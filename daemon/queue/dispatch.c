@@ -80,7 +80,7 @@ static size_t collect(const struct queue *q, const struct pair *p, const struct 
     size_t octets = 0;
     size_t n = 0;
 
-    for (uint32_t i = 0; i < l->n_rcpt && n < LL_JOB_RCPTS_MAX; i++) {
+    for (uint32_t i = 0; i < l->n_rcpt && n < p->dest->recipients; i++) {
         struct ll_job_rcpt *to = &rcpt[n];
 
         if (l->rcpt[i].pair != p)
@@ -204,6 +204,7 @@ static void began(struct queue *q, struct slot *s, struct pair *p, struct ll_pee
     s->peer = peer;
     s->began_ms = ll_now_ms();
     p->dest->running++;
+    dest_sent(q, p->dest);
     side->running++;
     q->n_running++;
     dest_turn(q, p->dest);
@@ -269,12 +270,23 @@ static int hand_out(struct queue *q, struct pair *p)
 
 /* ---- turns ----------------------------------------------------------------------------------- */
 
+/* The first whose destination is not paused. */
+static struct pair *next_suspect(const struct side *side)
+{
+    for (struct link *l = side->suspects.next; l != &side->suspects; l = l->next)
+        if (!LINK_OF(struct pair, link, l)->dest->paused)
+            return LINK_OF(struct pair, link, l);
+    return NULL;
+}
+
 static bool one_of_side(struct queue *q, struct side *side, unsigned max)
 {
+    struct pair *p;
+
     if (side->running >= max)
         return false;
-    if (!side->suspect && !link_empty(&side->suspects) &&
-        hand_out(q, LINK_OF(struct pair, link, side->suspects.next)))
+    p = side->suspect ? NULL : next_suspect(side);
+    if (p && hand_out(q, p))
         return true;
     /* Whoever cannot go now (its worker is away, or busy) must not stop the others. The turn is
      * over before the job goes: with its last pair the destination may be gone. */

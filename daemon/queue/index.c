@@ -10,8 +10,6 @@
 #define REPLIES_OCTETS (16u << 20) /* of texts in memory; beyond that they are in receipts only */
 #define ENVELOPE_GUESS 2048        /* octets of most envelopes: read at once */
 #define WAIT_MAX_S     (400 * 86400)
-#define DEST_NAME_MAX  255
-#define RESTING_TURN   10000 /* resting destinations that are looked at in one second */
 
 uint64_t hash_bytes(const void *p, size_t n)
 {
@@ -54,6 +52,7 @@ int index_init(struct queue *q)
         link_init(&q->side[i].suspects);
     }
     link_init(&q->resting);
+    link_init(&q->paced);
     q->wheel_s = q->now_s;
     return table_init(&q->letters, hash_of_letter) == 0 &&
                    table_init(&q->dests, hash_of_dest) == 0 &&
@@ -131,114 +130,6 @@ void reply_drop(struct queue *q, struct reply *r)
     table_take(&q->replies, &r->node);
     q->reply_octets -= sizeof(*r) + r->n_status + r->n_text + r->n_remote;
     free(r);
-}
-
-/* ---- destinations ---------------------------------------------------------------------------- */
-
-struct ll_slice domain_of(struct ll_slice address)
-{
-    return ll_slice_skip(address, ll_slice_rfind(address, '@') + 1);
-}
-
-static struct dest *dest_get(struct queue *q, enum carrier carrier, struct ll_slice name)
-{
-    char lower[DEST_NAME_MAX + 1];
-    size_t n = name.n < DEST_NAME_MAX ? name.n : DEST_NAME_MAX;
-    uint32_t hash;
-    struct dest *d;
-
-    for (size_t i = 0; i < n; i++)
-        lower[i] = (char)ll_lower(name.p[i]);
-    lower[n] = '\0';
-    hash = (uint32_t)(hash_bytes(lower, n) + carrier);
-    for (d = (struct dest *)table_chain(&q->dests, hash); d; d = (struct dest *)d->node.next)
-        if (d->hash == hash && d->carrier == carrier && d->n == n && !memcmp(d->name, lower, n))
-            return d;
-    d = calloc(1, sizeof(*d) + n + 1);
-    if (!d)
-        return NULL;
-    memcpy(d->name, lower, n + 1);
-    d->n = (uint16_t)n;
-    d->hash = hash;
-    d->carrier = (uint8_t)carrier;
-    d->limit = dest_most(q, d);
-    if (carrier == CARRIER_RELAY && d->limit > DESTINATION_FIRST)
-        d->limit = DESTINATION_FIRST;
-    link_init(&d->ready);
-    link_init(&d->turn);
-    link_init(&d->rest);
-    table_put(&q->dests, &d->node);
-    return d;
-}
-
-uint16_t dest_most(const struct queue *q, const struct dest *d)
-{
-    return (uint16_t)(d->carrier == CARRIER_RELAY ? q->proc->conf->destination_concurrency
-                                                  : JOBS_MAX);
-}
-
-void dest_settle(struct queue *q, struct dest *d)
-{
-    if (d->pairs || d->running || d->until_s > q->now_s)
-        return;
-    table_take(&q->dests, &d->node);
-    link_out(&d->turn);
-    link_out(&d->rest);
-    reply_drop(q, d->why);
-    free(d);
-}
-
-void dest_turn(struct queue *q, struct dest *d)
-{
-    bool in = !link_empty(&d->ready) && d->running < d->limit && d->until_s <= q->now_s;
-
-    if (in && link_empty(&d->turn))
-        link_last(&q->side[d->carrier].turn, &d->turn);
-    else if (!in)
-        link_out(&d->turn);
-}
-
-void dests_tick(struct queue *q)
-{
-    struct link *end = q->resting.prev;
-
-    for (size_t i = 0; i < RESTING_TURN && !link_empty(&q->resting); i++) {
-        struct link *l = q->resting.next;
-        struct dest *d = LINK_OF(struct dest, rest, l);
-        bool last = l == end;
-
-        link_out(l);
-        link_last(&q->resting, l); /* where there are more, all have their turn */
-        if (last)
-            i = RESTING_TURN;
-        if (d->until_s > q->now_s) {
-            dest_expire(q, d); /* may free pairs, but not a destination that rests */
-            dest_warn(q, d);
-            continue;
-        }
-        link_out(&d->rest);
-        dest_turn(q, d);
-        dest_settle(q, d);
-    }
-}
-
-/* A destination of a smarthost's route is the route: all its letters share the same connections.
- * By MX it is the domain. */
-static struct dest *dest_for(struct queue *q, const struct ll_rcpt *r, uint8_t job_kind)
-{
-    struct ll_slice domain = domain_of(r->address);
-    const struct ll_conf_route *route;
-
-    if (job_kind == LL_JOB_REPORT)
-        return dest_get(q, CARRIER_POST, LL_LIT("report"));
-    if (r->kind == LL_RCPT_ALIAS)
-        return dest_get(q, CARRIER_POST, LL_LIT("forward"));
-    if (r->kind == LL_RCPT_MAILBOX)
-        return dest_get(q, CARRIER_LOCAL, LL_LIT("local"));
-    route = ll_conf_route(q->proc->conf, domain);
-    if (route && strcmp(route->via, "mx") != 0)
-        domain = ll_slice_str(route->title);
-    return dest_get(q, CARRIER_RELAY, domain);
 }
 
 /* ---- pairs ----------------------------------------------------------------------------------- */
@@ -509,7 +400,7 @@ static bool may_hold(const struct queue *q, const struct segment *s, const struc
         return true;              /* carried by local, which knows our mailboxes alone */
     if (r->kind == LL_RCPT_ALIAS) /* post would send on what turns out to be no alias of ours */
         return trusts || d || ll_slice_caseeq(domain_of(r->address), ll_slice_str(c->hostname));
-    return trusts || (d && d->relay);
+    return trusts || (d && ll_conf_carried(d));
 }
 
 /* Where a new letter's recipient goes: to a destination, or to its end at once. */

@@ -210,6 +210,13 @@ void outlog_segment(struct queue *q)
     append(q, &r);
 }
 
+void outlog_pause(struct queue *q, struct ll_slice destination, bool paused)
+{
+    struct ll_outlog_record r = {.kind = LL_OUTLOG_PAUSE, .name = destination, .paused = paused};
+
+    append(q, &r);
+}
+
 void outlog_remove(struct queue *q, int dir, const char *name)
 {
     struct outlog *o = &q->log;
@@ -343,6 +350,7 @@ void outlog_checkpoint(struct queue *q)
         return;
     o->gather.n = 0; /* flushed, or said anew */
     outlog_segment(q);
+    pauses_log(q);
     o->checkpoint = true;
     o->checkpoint_last = false;
     o->at_bucket = 0;

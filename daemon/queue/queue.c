@@ -105,6 +105,11 @@ static void peer_down(struct ll_peer *peer)
         answers_gone(q, peer);
 }
 
+static void reconf(struct ll_proc *proc, const struct ll_conf *old)
+{
+    dests_conf(proc->state);
+}
+
 static void drain(struct ll_proc *proc)
 {
     struct queue *q = proc->state;
@@ -115,6 +120,7 @@ static void drain(struct ll_proc *proc)
 
 const struct ll_role_ops ll_role_queue = {
     .start = start,
+    .reconf = reconf,
     .peer_up = peer_up,
     .peer_down = peer_down,
     .drain = drain,

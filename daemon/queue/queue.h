@@ -6,10 +6,13 @@
  *   scan.c      records -> index, at start and behind each APPENDED
  *   index.c     letters, pairs, destinations: what is known of a letter, and who waits for what
  *   store.c     the tables and pools that they are kept in
+ *   dest.c      destinations: how many at a time, how fast;  pause.c  those that are paused
  *   outlog.c    the outcome log: appending, flushing, checkpoints;  replay.c reads it at start
- *   dispatch.c  jobs out;  result.c  results in, deferral, failure;  report.c  what senders are
- * told copy.c      empties segments that are mostly dead answer.c    control's questions; receipt.c
- * the receipts
+ *   dispatch.c  jobs out;  result.c  results in, deferral, failure
+ *   report.c    what senders are told of success, delay and failure
+ *   copy.c      empties segments that are mostly dead
+ *   answer.c    control's questions;  show.c  what is shown;  change.c  what the operator changes
+ *   receipt.c   the receipts
  *
  * Memory: a letter with one recipient takes 80 octets, its pair 48, its place in the table 8; see
  * PAIR_MEMORY. Addresses and content are read from the journal when they are needed.
@@ -30,6 +33,7 @@
 #define DEATHS_MAX        3          /* carriers that a letter may take with it */
 #define DESTINATION_FIRST 5          /* jobs to a destination at first */
 #define PAIR_MEMORY       160 /* octets that a letter of one recipient may take, all in all */
+#define HELD_BY_OPERATOR  "held by the operator"
 #define PAIR_OCTETS_MAX   (24u << 10) /* of the addresses in one job: it must fit a frame */
 
 struct event;
@@ -90,14 +94,24 @@ enum carrier { CARRIER_LOCAL, CARRIER_RELAY, CARRIER_POST, CARRIERS };
 
 /* Where letters go next: a domain or route by relay, the mailboxes here, or post. */
 struct dest {
-    struct node node;  /* of q->dests */
-    struct link ready; /* pairs that may go now */
-    struct link turn;  /* among those of its carrier that have some ready */
-    struct link rest;  /* among those that back off */
-    struct pair *last; /* newest pair, while its letter is being indexed */
-    struct reply *why; /* the trouble */
-    int64_t until_s;   /* back-off: nothing goes before; 0: none */
-    int64_t looked_s;  /* when its waiting letters were last looked through for late ones */
+    struct node node;    /* of q->dests */
+    struct link ready;   /* pairs that may go now */
+    struct link turn;    /* among those of its carrier that have some ready */
+    struct link rest;    /* among those that back off */
+    struct pair *last;   /* newest pair, while its letter is being indexed */
+    struct reply *why;   /* the trouble */
+    int64_t until_s;     /* back-off: nothing goes before; 0: none */
+    int64_t looked_s;    /* when its waiting letters were last looked through for late ones */
+    struct link pace;    /* among those whose credit is not full */
+    int64_t paced_s;     /* when it last grew */
+    uint32_t credit;     /* see dest.c */
+    uint32_t rate;       /* letters a minute; 0: no limit */
+    int64_t lifetime_s;  /* how long letters are tried */
+    uint16_t most;       /* jobs out, at most */
+    uint16_t recipients; /* of one letter, at most */
+    uint16_t good;       /* successes since the limit last grew, when throttled */
+    bool throttled;      /* it has asked for less */
+    bool paused;         /* by the operator */
     uint32_t pairs;
     uint32_t hash;
     uint16_t running;
@@ -128,6 +142,7 @@ enum { /* rcpt.flags */
        RCPT_NO_DELAY = 1 << 2,   /* NOTIFY is given without DELAY */
        RCPT_SUCCESS = 1 << 3,    /* NOTIFY with SUCCESS */
        RCPT_WARNED = 1 << 4,     /* the sender was told of the delay */
+       RCPT_HOLD = 1 << 5,       /* to be held when it comes back undelivered */
 };
 
 struct rcpt {
@@ -273,6 +288,9 @@ struct queue {
     int64_t wheel_s; /* the second that was last turned */
     struct side side[CARRIERS];
     struct link resting; /* destinations that back off */
+    struct link paced;   /* destinations with a rate that have sent something lately */
+    char **pauses;       /* names of destinations that the operator paused */
+    size_t n_pauses;
     struct slot slots[JOBS_MAX];
     size_t n_running;
     uint32_t slot_seq;
@@ -336,15 +354,10 @@ void pair_ready(struct queue *, struct pair *);
 void pair_wait(struct queue *, struct pair *, int64_t until_s);
 void pair_take(struct queue *, struct pair *); /* out of whatever list it is in */
 void pair_free(struct queue *, struct pair *);
-uint16_t dest_most(const struct queue *, const struct dest *); /* jobs out at a time, at most */
-void dest_turn(struct queue *, struct dest *);   /* in or out of its carrier's round */
-void dest_settle(struct queue *, struct dest *); /* frees it when nobody needs it */
 void wheel_turn(struct queue *);
-void dests_tick(struct queue *);
 struct reply *reply_hold(struct queue *, const struct reply_view *);
 void reply_drop(struct queue *, struct reply *);
 struct reply_view reply_view(const struct reply *);
-struct ll_slice domain_of(struct ll_slice address);
 uint64_t hash_bytes(const void *p, size_t n);
 static inline uint64_t hash_u64(uint64_t x)
 {
@@ -389,6 +402,7 @@ void past_forget(struct queue *);
 /* The state of these recipients, as it is now. */
 void outlog_state(struct queue *, const struct letter *, const uint32_t *rcpt, size_t n);
 void outlog_segment(struct queue *); /* a number was given */
+void outlog_pause(struct queue *, struct ll_slice destination, bool paused);
 void outlog_closed(struct queue *, uint32_t segment, uint64_t length);
 void outlog_remove(struct queue *, int dir, const char *name);
 void outlog_kick(struct queue *);
@@ -412,8 +426,34 @@ void rcpts_failed(struct queue *, struct letter *, const struct ll_letter *, con
 void letter_hold(struct queue *, struct letter *, const char *why);
 /* Some of the letters whose time is over while their destination rests. */
 void dest_expire(struct queue *, struct dest *);
+/* Its last answer, behind the reason why it is held. */
+void held_reply(struct queue *, struct rcpt *, const char *why);
+/* Seconds for which this recipient is tried. */
+int64_t rcpt_lifetime(const struct queue *, const struct rcpt *);
 /* Seconds until this recipient's next try, or -1: its time is over. */
 int64_t retry_after(struct queue *, const struct letter *, const struct rcpt *);
+
+/* ---- dest.c ---------------------------------------------------------------------------------- */
+
+struct ll_slice domain_of(struct ll_slice address);
+/* Of a recipient, for a job of this kind. A destination of a smarthost's route is the route. NULL
+ * without memory. */
+struct dest *dest_for(struct queue *, const struct ll_rcpt *, uint8_t job_kind);
+void dest_turn(struct queue *, struct dest *);   /* in or out of its carrier's round */
+void dest_settle(struct queue *, struct dest *); /* frees it when nobody needs it */
+void dest_sent(struct queue *, struct dest *);   /* a letter went there */
+void dest_good(struct queue *, struct dest *);   /* and well */
+void dest_trouble(struct queue *, struct dest *, enum ll_trouble, struct reply *why);
+void dests_tick(struct queue *);
+void dests_conf(struct queue *); /* limits or pauses have changed */
+
+/* ---- pause.c --------------------------------------------------------------------------------- */
+
+bool pause_covers(const struct queue *, const struct dest *);
+int pause_set(struct queue *, struct ll_slice name, bool paused); /* -1: no memory, or too many */
+void pauses_log(struct queue *);
+/* NULL: a name that can be paused; or a sentence on what to name instead. */
+const char *pause_wrong(const struct queue *, struct ll_slice name);
 
 /* ---- report.c -------------------------------------------------------------------------------- */
 

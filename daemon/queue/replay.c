@@ -98,6 +98,8 @@ static int take_record(struct queue *q, const struct ll_outlog_record *r)
         number_seen(q, (uint32_t)(r->letter >> 32));
         return take_state(q, r);
     }
+    if (r->kind == LL_OUTLOG_PAUSE)
+        return pause_set(q, r->name, r->paused);
     if (r->kind == LL_OUTLOG_OVER) {
         for (size_t i = 0; i < r->n; i++) {
             number_seen(q, (uint32_t)(r->over[i] >> 32));

@@ -7,13 +7,11 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define BACKOFF_SHARE 10 /* the first back-off is this part of the first wait */
-#define BACKOFF_STEPS 6  /* doublings */
-#define EXPIRE_TURN   50 /* letters of a resting destination that expire in one turn */
+#define EXPIRE_TURN 50 /* letters of a resting destination that expire in one turn */
 
 /* ---- failure --------------------------------------------------------------------------------- */
 
-static void held_reply(struct queue *q, struct rcpt *r, const char *why)
+void held_reply(struct queue *q, struct rcpt *r, const char *why)
 {
     struct reply_view v = reply_view(r->reply);
     struct ll_buf text = LL_BUF(LL_DIAG_MAX);
@@ -82,18 +80,18 @@ void letter_hold(struct queue *q, struct letter *l, const char *why)
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-static struct ll_retry_conf retry_conf(const struct queue *q)
+static struct ll_retry_conf retry_conf(const struct queue *q, int64_t lifetime)
 {
     const struct ll_conf *c = q->proc->conf;
 
-    return (struct ll_retry_conf){c->retry_first, c->retry_max, c->queue_lifetime};
+    return (struct ll_retry_conf){c->retry_first, c->retry_max, lifetime};
 }
 
 /* Seconds until the next try, or -1. When the sender is to be told of the delay, a try comes first:
  * what is told is then how things are. */
 int64_t retry_after(struct queue *q, const struct letter *l, const struct rcpt *r)
 {
-    struct ll_retry_conf conf = retry_conf(q);
+    struct ll_retry_conf conf = retry_conf(q, rcpt_lifetime(q, r));
     int64_t warning = report_delay_wait(q, l, r), wait;
     uint64_t random = 0;
 
@@ -103,9 +101,15 @@ int64_t retry_after(struct queue *q, const struct letter *l, const struct rcpt *
     return warning > 0 && warning < wait ? warning : wait;
 }
 
+int64_t rcpt_lifetime(const struct queue *q, const struct rcpt *r)
+{
+    return r->pair && r->pair->dest->carrier == CARRIER_RELAY ? r->pair->dest->lifetime_s
+                                                              : q->proc->conf->queue_lifetime;
+}
+
 static void expired_reply(struct queue *q, struct rcpt *r)
 {
-    int64_t life = q->proc->conf->queue_lifetime;
+    int64_t life = rcpt_lifetime(q, r);
     struct reply_view v = reply_view(r->reply);
     struct ll_buf text = LL_BUF(LL_DIAG_MAX);
 
@@ -129,46 +133,8 @@ static void expired_reply(struct queue *q, struct rcpt *r)
     ll_buf_release(&text);
 }
 
-/* ---- destinations learn ---------------------------------------------------------------------- */
-
-static void dest_good(struct queue *q, struct dest *d)
-{
-    uint16_t max = dest_most(q, d);
-
-    d->trouble = 0;
-    d->until_s = 0;
-    link_out(&d->rest);
-    if (d->limit < max)
-        d->limit++;
-    if (d->limit > max)
-        d->limit = max;
-    dest_turn(q, d);
-}
-
-static void dest_trouble(struct queue *q, struct dest *d, struct reply *why)
-{
-    int64_t wait = q->proc->conf->retry_first / BACKOFF_SHARE;
-
-    if (d->carrier != CARRIER_RELAY)
-        return;
-    if (d->limit > 1) {
-        d->limit /= 2;
-        return;
-    }
-    if (wait < 1)
-        wait = 1;
-    wait <<= d->trouble < BACKOFF_STEPS ? d->trouble : BACKOFF_STEPS;
-    if (d->trouble < UINT8_MAX)
-        d->trouble++;
-    d->until_s = q->now_s + wait;
-    if (why)
-        why->refs++;
-    reply_drop(q, d->why);
-    d->why = why;
-    link_out(&d->rest);
-    link_last(&q->resting, &d->rest);
-    dest_turn(q, d);
-}
+/* ---- letters that wait for a destination at rest -----------------------------------------------
+ */
 
 static void pair_expire(struct queue *q, struct pair *p)
 {
@@ -202,7 +168,7 @@ void dest_expire(struct queue *q, struct dest *d)
     for (int i = 0; i < EXPIRE_TURN && !link_empty(&d->ready); i++) {
         struct pair *p = LINK_OF(struct pair, link, d->ready.next);
 
-        if (q->now_s - (int64_t)p->letter->arrived_s < q->proc->conf->queue_lifetime)
+        if (q->now_s - (int64_t)p->letter->arrived_s < d->lifetime_s)
             return;
         pair_expire(q, p);
     }
@@ -269,6 +235,12 @@ static void take_deferred(struct taking *t, uint32_t i)
     struct rcpt *r = &t->letter->rcpt[i];
     int64_t wait = retry_after(t->q, t->letter, r);
 
+    if (r->flags & RCPT_HOLD) {
+        r->flags &= (uint8_t)~RCPT_HOLD;
+        held_reply(t->q, r, HELD_BY_OPERATOR);
+        rcpt_set(t->q, t->letter, r, LL_RCPT_HELD);
+        return;
+    }
     if (wait < 0) {
         expired_reply(t->q, r);
         take_failed(t, i);
@@ -474,7 +446,7 @@ static void take_result(struct queue *q, struct slot *s, const struct ll_job_res
     take_missing(&t, was, index, &n);
     slot_free(q, s);
     if (result->trouble)
-        dest_trouble(q, d, t.why);
+        dest_trouble(q, d, (enum ll_trouble)result->trouble, t.why);
     else
         dest_good(q, d);
     reply_drop(q, t.why);

@@ -173,7 +173,7 @@ static enum ll_smtpc_tls engine_tls(const struct conn *c)
 static void session_begin(struct conn *c)
 {
     const struct plan *p = c->plan;
-    struct ll_smtpc_conf conf = {.own_name = ll_slice_str(c->relay->proc->conf->hostname),
+    struct ll_smtpc_conf conf = {.own_name = ll_slice_str(p->helo),
                                  .lmtp = p->via == VIA_LMTP,
                                  .tls = engine_tls(c),
                                  .user = ll_slice_str(p->user),
@@ -626,7 +626,22 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
  * ---------------------------------------------------------------------------------------------------
  */
 
-static int connect_to(const struct address *a, uint16_t port)
+/* From that address of ours, with a port that the system chooses. */
+static int bind_to(int fd, const struct address *from)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    int one = 1;
+
+    if (from->n == 0)
+        return 0;
+    memcpy(from->n == 4 ? (void *)&v4.sin_addr : (void *)&v6.sin6_addr, from->octets, from->n);
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+    return from->n == 4 ? bind(fd, (const struct sockaddr *)&v4, sizeof(v4))
+                        : bind(fd, (const struct sockaddr *)&v6, sizeof(v6));
+}
+
+static int connect_to(const struct address *a, uint16_t port, const struct address *from)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
@@ -639,7 +654,7 @@ static int connect_to(const struct address *a, uint16_t port)
         return -1;
     memcpy(a->n == 4 ? (void *)&v4.sin_addr : (void *)&v6.sin6_addr, a->octets, a->n);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (connect(fd, sa, n) != 0 && errno != EINPROGRESS) {
+    if (bind_to(fd, from) != 0 || (connect(fd, sa, n) != 0 && errno != EINPROGRESS)) {
         int e = errno;
 
         close(fd);
@@ -683,7 +698,7 @@ bool conn_open(struct job *j, const struct address *a, uint16_t port, bool in_cl
     c->deadline = c->opened_ms + RELAY_CONNECT_MS;
     c->destination = ll_slice_dup(pool_key(j));
     name_remote(c, &j->host[j->host_at].name);
-    c->fd = connect_to(a, port);
+    c->fd = connect_to(a, port, &c->plan->source[a->n == 4 ? 0 : 1]);
     if (c->fd < 0)
         fault_set(ret, LL_OUTCOME_DEFERRED, RANK_CONNECT, "4.4.1", c->remote,
                   "no connection to %s: %s", c->remote, strerror(errno));

@@ -119,16 +119,23 @@ static void add_address(struct job *j, const uint8_t *octets, uint8_t n)
     j->n_address++;
 }
 
-/* Of each family at most half, in turns, IPv6 first: one family that does not work costs one
- * connection, not all of them. */
+/* Of each family at most half, in turns, the preferred one first: one family that does not work
+ * costs one connection, not all of them. */
 static void take_addresses(struct job *j, const struct address *v6, size_t n6,
                            const struct address *v4, size_t n4)
 {
+    enum prefer prefer = j->plan->prefer;
+    bool first4 = prefer == PREFER_IPV4;
+
+    n6 = prefer == ONLY_IPV4 ? 0 : n6;
+    n4 = prefer == ONLY_IPV6 ? 0 : n4;
     j->n_address = j->address_at = 0;
     for (size_t i = 0; i < n6 || i < n4; i++) {
+        if (i < n4 && first4)
+            add_address(j, v4[i].octets, 4);
         if (i < n6)
             add_address(j, v6[i].octets, 16);
-        if (i < n4)
+        if (i < n4 && !first4)
             add_address(j, v4[i].octets, 4);
     }
 }
@@ -162,8 +169,22 @@ static bool filter_addresses(struct job *j)
     return own;
 }
 
+/* We are a backup MX of it (RFC 5321 5.1), and no better host is left. */
+static bool is_backup(const struct job *j)
+{
+    const struct ll_conf_domain *d = ll_conf_domain(j->relay->proc->conf, j->job.destination);
+
+    return d && d->backup;
+}
+
 static void loops_back(struct job *j)
 {
+    if (j->host_at == 0 && is_backup(j)) {
+        fail_now(j, LL_OUTCOME_DEFERRED, 451, "4.4.6",
+                 "we are a backup of %.*s, but its MX records name no host that is better than us",
+                 LL_FMT(j->job.destination));
+        return;
+    }
     if (j->host_at == 0) {
         fail_now(j, LL_OUTCOME_FAILED, 554, "5.4.6",
                  "mail for %.*s loops back to this server, which does not take it",
@@ -218,7 +239,12 @@ static void host_answered(struct job *j)
                       ll_dns_status_name(a->status));
             j->trouble = LL_TROUBLE_FAILED;
         } else {
-            fault_set(&f, LL_OUTCOME_FAILED, RANK_LOOKUP, "5.4.4", NULL, "%s has no address", name);
+            fault_set(&f, LL_OUTCOME_FAILED, RANK_LOOKUP, "5.4.4", NULL, "%s has no %saddress%s",
+                      name,
+                      j->plan->prefer == ONLY_IPV4   ? "IPv4 "
+                      : j->plan->prefer == ONLY_IPV6 ? "IPv6 "
+                                                     : "",
+                      n4 + n6 > 0 ? ", and its route uses no other" : "");
         }
         note(j, &f);
         j->host_at++;

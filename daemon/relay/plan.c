@@ -17,6 +17,7 @@
 
 /* The words of the configuration, in the order of the enums. */
 static const char *const vias[] = {"mx", "smarthost", "lmtp", "discard"};
+static const char *const prefers[] = {"ipv6", "ipv4", "ipv6-only", "ipv4-only"};
 static const char *const levels[] = {"opportunistic", "forced", "verify", "implicit"};
 
 static unsigned word(const char *text, const char *const *words, size_t n, unsigned otherwise)
@@ -43,6 +44,7 @@ void plan_free(struct plan *p)
     free(p->user);
     ll_buf_wipe(&p->password);
     free(p->certificate);
+    free(p->helo);
     ll_tls_trust_free(p->trust);
     ll_tls_client_free(p->tls);
     free(p->broken);
@@ -235,6 +237,19 @@ static uint16_t default_port(const struct relay *r, const struct plan *p)
     return p->via == VIA_MX ? (uint16_t)r->proc->conf->smtp_port : PORT_SMTP;
 }
 
+/* The route's word, else the general one. */
+static void take_addresses_of(struct plan *p, const struct ll_conf *conf,
+                              const struct ll_conf_route *route)
+{
+    const char *v4 = route && route->source_ipv4[0] ? route->source_ipv4 : conf->source_ipv4;
+    const char *v6 = route && route->source_ipv6[0] ? route->source_ipv6 : conf->source_ipv6;
+
+    p->prefer = (enum prefer)word(route && route->prefer[0] ? route->prefer : conf->prefer, prefers,
+                                  LL_COUNT(prefers), PREFER_IPV6);
+    p->source[0].n = (uint8_t)ll_target_address(ll_slice_str(v4), p->source[0].octets);
+    p->source[1].n = (uint8_t)ll_target_address(ll_slice_str(v6), p->source[1].octets);
+}
+
 static struct plan *plan_make(struct relay *r, const struct ll_conf_route *route)
 {
     const struct ll_conf *conf = r->proc->conf;
@@ -246,13 +261,15 @@ static struct plan *plan_make(struct relay *r, const struct ll_conf_route *route
     p->title = strdup(route ? route->title : "");
     p->user = strdup(route ? route->user : "");
     p->certificate = strdup(route ? route->certificate : "");
-    if (!p->title || !p->user || !p->certificate) {
+    p->helo = strdup(route && route->helo[0] ? route->helo : conf->hostname);
+    if (!p->title || !p->user || !p->certificate || !p->helo) {
         plan_free(p);
         return NULL;
     }
     p->via = (enum via)word(route ? route->via : "mx", vias, LL_COUNT(vias), VIA_MX);
     p->level = (enum level)word(route && route->tls[0] ? route->tls : conf->tls, levels,
                                 LL_COUNT(levels), LEVEL_FORCED);
+    take_addresses_of(p, conf, route);
     if (p->via == VIA_LMTP && route && !route->tls[0])
         p->level = LEVEL_OPPORTUNISTIC; /* beside us, as a rule: the global setting is of MX */
     if (p->via == VIA_SMARTHOST || p->via == VIA_LMTP)

@@ -50,6 +50,13 @@ struct job;
 enum via { VIA_MX, VIA_SMARTHOST, VIA_LMTP, VIA_DISCARD };
 enum level { LEVEL_OPPORTUNISTIC, LEVEL_FORCED, LEVEL_VERIFY, LEVEL_IMPLICIT };
 
+enum prefer { PREFER_IPV6, PREFER_IPV4, ONLY_IPV6, ONLY_IPV4 };
+
+struct address {
+    uint8_t n; /* 4 or 16; 0: none */
+    uint8_t octets[16];
+};
+
 /* A route, ready for use. Counted references: jobs and connections outlive a reload. */
 struct plan {
     unsigned refs;
@@ -66,6 +73,9 @@ struct plan {
     char *user;
     struct ll_buf password;
     char *certificate; /* title, or empty */
+    char *helo;
+    enum prefer prefer;
+    struct address source[2]; /* what to connect from: IPv4, IPv6; n 0: the system's choice */
     struct ll_tls_trust *trust;
     struct ll_tls_client *tls;
     char *broken; /* why nothing can be sent by it, for people; NULL: it is fine */
@@ -94,11 +104,6 @@ void asks_peer_down(struct relay *);
 
 /* ---- jobs ---------------------------------------------------------------------------------------
  */
-
-struct address {
-    uint8_t n; /* 4 or 16 */
-    uint8_t octets[16];
-};
 
 /* The last failure that concerns the server, not one recipient. */
 struct fault {

@@ -125,9 +125,10 @@ struct ll_smtpc_peer {
     bool auth_login;
     bool requiretls;
     bool authenticated;
-    uint64_t size_max; /* octets; 0: no limit told */
-    uint32_t rcpt_max; /* LIMITS RCPTMAX (RFC 9422); 0: not told */
-    uint32_t mail_max; /* LIMITS MAILMAX: transactions in a session; 0: not told */
+    uint64_t size_max;        /* octets; 0: no limit told */
+    uint32_t rcpt_max;        /* LIMITS RCPTMAX (RFC 9422); 0: not told */
+    uint32_t rcpt_domain_max; /* LIMITS RCPTDOMAINMAX: domains in one transaction; 0: not told */
+    uint32_t mail_max;        /* LIMITS MAILMAX: transactions in a session; 0: not told */
 };
 
 struct ll_smtpc_recipient {

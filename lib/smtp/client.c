@@ -294,6 +294,8 @@ static void take_limits(struct ll_smtpc_peer *p, struct ll_slice args)
     while (ll_slice_next(&args, ' ', &part)) {
         if (ll_slice_casestarts(part, LL_LIT("RCPTMAX=")))
             p->rcpt_max = limit_value(ll_slice_skip(part, 8));
+        else if (ll_slice_casestarts(part, LL_LIT("RCPTDOMAINMAX=")))
+            p->rcpt_domain_max = limit_value(ll_slice_skip(part, 14));
         else if (ll_slice_casestarts(part, LL_LIT("MAILMAX=")))
             p->mail_max = limit_value(ll_slice_skip(part, 8));
     }

@@ -180,10 +180,33 @@ static bool word_ok(struct ll_slice s, size_t max)
     return s.n <= max;
 }
 
+/* Domains of one transaction; a peer's limit at or above their number is none. */
+struct domains {
+    struct ll_slice name[LL_SMTPC_RCPT_DEFAULT];
+    size_t n, max;
+};
+
+/* False: one domain more than the peer takes (RFC 9422 5.3). */
+static bool domain_fits(struct domains *d, struct ll_slice address)
+{
+    struct ll_slice name = ll_slice_skip(address, ll_slice_rfind(address, '@') + 1);
+
+    if (d->max == 0 || d->max >= LL_COUNT(d->name))
+        return true;
+    for (size_t i = 0; i < d->n; i++)
+        if (ll_slice_caseeq(d->name[i], name))
+            return true;
+    if (d->n == d->max)
+        return false;
+    d->name[d->n++] = name;
+    return true;
+}
+
 /* What can be said without the peer; leaves unsettled whom to ask it about. */
 static void check_letter(struct ll_smtpc *c, struct slot *s, bool *utf8)
 {
     struct ll_smtpc_letter *l = &s->letter;
+    struct domains domains = {.max = c->peer.rcpt_domain_max};
     uint32_t max = c->rcpt_max, n = 0;
 
     *utf8 = l->smtputf8;
@@ -201,7 +224,7 @@ static void check_letter(struct ll_smtpc *c, struct slot *s, bool *utf8)
             (r->orcpt.n && !ll_orcpt_ok(r->orcpt, true)))
             settle(s, i,
                    local(LL_SMTPC_REFUSED, 1, 3, LL_LIT("the recipient's address is not valid")));
-        else if (n++ >= max)
+        else if (!domain_fits(&domains, r->address) || n++ >= max)
             settle(s, i, local(LL_SMTPC_AGAIN, 5, 3, LL_LIT("left for another transaction")));
     }
     if (c->peer.size_max && l->size > c->peer.size_max)

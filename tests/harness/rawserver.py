@@ -34,9 +34,12 @@ class RawServer:
         self.envelopes = []
         self.facts = []
         self.accepted = 0
+        self.peers = []  # the address of each client
+        self.times = []  # when each letter ended (time.monotonic)
         self.connections = self.open = self.peak = 0
         self.lock = threading.Lock()
-        self.listener = socket.create_server((host, port))
+        self.listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host
+                                             else socket.AF_INET)
         self.port = self.listener.getsockname()[1]
         self.stopping = False
         self.sessions = []
@@ -50,9 +53,10 @@ class RawServer:
     def _accept(self):
         while not self.stopping:
             try:
-                client, _ = self.listener.accept()
+                client, peer = self.listener.accept()
             except OSError:
                 return
+            self.peers.append(peer[0])
             table = self.replies
             if isinstance(table, list):
                 table = table[min(self.connections, len(table) - 1)]
@@ -165,6 +169,7 @@ class _Session:
                        for i, text in enumerate(lines)).encode()
 
     def _taken(self, content):
+        self.server.times.append(time.monotonic())
         self.server.letters.append(content)
         self.server.envelopes.append((self.sender, self.rcpts))
         replies = len(self.rcpts) if self.lmtp else 1
