@@ -225,6 +225,8 @@ static struct segment *segment_for_next(struct ll_writer *w)
     return w->now;
 }
 
+static void ask_files(struct ll_writer *w);
+
 static int on_segment(struct ll_writer *w, const struct ll_msg *m)
 {
     struct segment *s;
@@ -245,6 +247,7 @@ static int on_segment(struct ll_writer *w, const struct ll_msg *m)
     STAILQ_INSERT_TAIL(&w->segments, s, next);
     w->spare = s;
     segment_for_next(w);
+    ask_files(w); /* behind the segment, without which nothing can begin */
     return 0;
 }
 
@@ -647,8 +650,9 @@ void ll_writer_queue_up(struct ll_writer *w, struct ll_peer *queue)
         STAILQ_REMOVE_HEAD(&w->untold, in_order);
         settle(w, b);
     }
-    ask_files(w);
     segment_for_next(w);
+    if (!w->segment_asked)
+        ask_files(w);
 }
 
 void ll_writer_queue_down(struct ll_writer *w)

@@ -212,7 +212,8 @@ struct side {             /* one carrier */
 struct writer_state { /* peer->data of a writer */
     bool segment_asked;
     bool files_asked;
-    bool met; /* has said what it still writes to */
+    bool files_given; /* once */
+    bool met;         /* has said what it still writes to */
 };
 
 struct given_file {

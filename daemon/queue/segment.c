@@ -25,6 +25,7 @@
 #define INODES_LOW        64
 #define FILES_SHARE       64 /* at most this part of the free inodes at once */
 #define FILES_BATCH       32 /* body files handed out together: one flush of the folder */
+#define FILES_FIRST       4  /* the first time, when many wait for us */
 #define LOCK_TRIES        50
 #define LOCK_WAIT_US      100000
 
@@ -327,11 +328,13 @@ static void give_files(struct queue *q, struct ll_peer *peer, struct writer_stat
 {
     int fds[FILES_BATCH];
     uint64_t numbers[FILES_BATCH];
+    /* post cannot wait for more: a letter for which it has no file is put off. */
+    size_t most = w->files_given || peer->role == LL_ROLE_POST ? FILES_BATCH : FILES_FIRST;
     size_t n = 0;
 
     if (q->space != LL_SPACE_OK)
         return;
-    for (; n < FILES_BATCH && n < 1 + q->free_files / FILES_SHARE; n++) {
+    for (; n < most && n < 1 + q->free_files / FILES_SHARE; n++) {
         char name[24];
 
         body_name(name, q->next_body);
@@ -343,6 +346,7 @@ static void give_files(struct queue *q, struct ll_peer *peer, struct writer_stat
     }
     if (n > 0 && fsync(q->bodies_dir) == 0)
         w->files_asked = false;
+    w->files_given = w->files_given || n > 0;
     for (size_t i = 0; i < n; i++) {
         struct ll_msg m = {.type = LL_MSG_FILE, .fd = fds[i]};
         struct given_file *g = calloc(1, sizeof(*g));
