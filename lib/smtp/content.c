@@ -3,10 +3,6 @@
 
 #include <assert.h>
 
-/* Octets that the recogniser sees at a time once the letter is faulty: each fault makes it look
- * anew, and a letter of faults alone must not cost its length squared. */
-#define FAULTY_STEP 256
-
 /* ---- what both readers count --------------------------------------------------------------------
  */
 
@@ -73,8 +69,7 @@ static size_t data_read_lines(struct ll_smtp_data *d, struct ll_slice in)
 
         if (d->state == LL_SMTP_DATA_LINE && in.p[at] == '.')
             break;
-        got = ll_smtp_line(ll_slice_cut(in, at, d->c.error ? at + FAULTY_STEP : in.n), &cr, &n,
-                           &error);
+        got = ll_smtp_line(ll_slice_skip(in, at), &cr, &n, &error);
         at += n;
         if (got == LL_SMTP_LINE_END) {
             line_grew(&d->c, n - 2, d->line_max);

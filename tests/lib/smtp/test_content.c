@@ -179,6 +179,34 @@ static void eight_bit(void **state)
     assert_true(d.c.eight_bit);
 }
 
+/* A bad octet is seen at every place of a line of every length up to some vectors. */
+static void bad_octet_anywhere(void **state)
+{
+    static const struct {
+        char octet;
+        enum ll_smtp_error error;
+    } octets[] = {{'\0', LL_SMTP_CONTENT_NUL},
+                  {'\n', LL_SMTP_CONTENT_BARE_LF},
+                  {'\r', LL_SMTP_CONTENT_BARE_CR},
+                  {'x', LL_SMTP_OK}};
+    char text[70];
+
+    for (size_t k = 0; k < LL_COUNT(octets); k++)
+        for (size_t n = 3; n <= sizeof(text); n++)
+            for (size_t at = 0; at < n - 2; at++) {
+                struct ll_smtp_data d = {0};
+                struct ll_slice run, in = ll_slice(text, n);
+
+                memset(text, 'a', n);
+                memcpy(text + n - 2, "\r\n", 2);
+                text[at] = octets[k].octet;
+                while (in.n > 0)
+                    in = ll_slice_skip(in, ll_smtp_data_read(&d, in, &run));
+                assert_int_equal(d.c.error, octets[k].error);
+                assert_int_equal(d.c.lines, 1);
+            }
+}
+
 /* A letter of faults alone is read in time that grows with its length. */
 static void many_faults(void **state)
 {
@@ -264,10 +292,11 @@ static void stuff_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(data_rows),        cmocka_unit_test(bdat_rows),
-        cmocka_unit_test(bdat_unended),     cmocka_unit_test(line_limit),
-        cmocka_unit_test(eight_bit),        cmocka_unit_test(many_faults),
-        cmocka_unit_test(stuff_round_trip), cmocka_unit_test(stuff_refuses),
+        cmocka_unit_test(data_rows),     cmocka_unit_test(bdat_rows),
+        cmocka_unit_test(bdat_unended),  cmocka_unit_test(line_limit),
+        cmocka_unit_test(eight_bit),     cmocka_unit_test(bad_octet_anywhere),
+        cmocka_unit_test(many_faults),   cmocka_unit_test(stuff_round_trip),
+        cmocka_unit_test(stuff_refuses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
