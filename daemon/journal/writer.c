@@ -332,8 +332,8 @@ static void push(struct ll_writer *w)
     STAILQ_INSERT_TAIL(&w->flight, b, in_order);
     pthread_mutex_lock(&w->lock);
     STAILQ_INSERT_TAIL(&w->todo, b, next);
-    pthread_cond_signal(&w->work);
     pthread_mutex_unlock(&w->lock);
+    pthread_cond_signal(&w->work); /* behind the lock: who wakes wants it at once */
 }
 
 static enum ll_stored stored_of(const struct batch *b)

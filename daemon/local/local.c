@@ -277,8 +277,8 @@ static int take_job(struct ll_peer *peer, uint64_t id, struct ll_slice job, stru
     l->running++;
     pthread_mutex_lock(&l->lock);
     list_add(&l->todo, d);
-    pthread_cond_signal(&l->work);
     pthread_mutex_unlock(&l->lock);
+    pthread_cond_signal(&l->work);
     return 0;
 }
 
