@@ -220,10 +220,17 @@ static void on_done(struct session *s, const struct ll_smtpc_event *e)
     s->in_flight = false;
     for (size_t i = 0; e->result_count == 0 && i < s->n_to; i++)
         note(s, &s->letter->rcpt[s->index[i]], &lost);
-    for (size_t i = 0; i < e->result_count && i < s->n_to; i++)
-        if (e->results[i].outcome != LL_SMTPC_AGAIN && !may_go_elsewhere(&e->results[i]))
+    for (size_t i = 0; i < e->result_count && i < s->n_to; i++) {
+        if (may_go_elsewhere(
+                &e->results[i])) { /* the connection is gone, and the session with it */
+            note(s, &s->failed, &e->results[i]);
+            s->over = true;
+        } else if (e->results[i].outcome != LL_SMTPC_AGAIN) {
             note(s, &s->letter->rcpt[s->index[i]], &e->results[i]);
-    go_on(s);
+        }
+    }
+    if (!s->over)
+        go_on(s);
 }
 
 static void on_event(struct session *s, const struct ll_smtpc_event *e)
