@@ -126,7 +126,7 @@ static struct ll_aliases *check_aliases(struct ll_check *c)
     else if (err.n == 0)
         ll_check_say(c, LL_FINDING_FAULT, "aliases", "%s: %s", c->conf->aliases, strerror(errno));
     for (rest = ll_buf_slice(&err); ll_slice_next(&rest, '\n', &line) && line.n > 0;)
-        ll_check_say(c, LL_FINDING_FAULT, "aliases", "%s: %.*s", c->conf->aliases, LL_FMT(line));
+        ll_check_say(c, LL_FINDING_FAULT, "aliases", "%.*s", LL_FMT(line));
     ll_buf_release(&err);
     return a;
 }

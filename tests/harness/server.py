@@ -128,8 +128,11 @@ class Server:
     def tool(self, *args, check=True, **kw):
         """letterlock ARGS with this server's configuration; its output, or (check=False) the
         finished process."""
-        return self._run([LETTERLOCK, *args[:1], *self._sub(args), "-c", self.conf,
-                          *args[1 + len(self._sub(args)):]], check=check, **kw)
+        try:
+            return self._run([LETTERLOCK, *args[:1], *self._sub(args), "-c", self.conf,
+                              *args[1 + len(self._sub(args)):]], check=check, **kw)
+        except AssertionError as e:
+            raise AssertionError(f"{e}\nthe server's log ends:\n{self.log()[-3000:]}") from None
 
     @staticmethod
     def _sub(args):
