@@ -3,6 +3,7 @@
 #include "letterlock/addr.h"
 #include "letterlock/arc.h"
 #include "letterlock/dkim.h"
+#include "letterlock/dmarc.h"
 #include "letterlock/msg.h"
 #include "letterlock/spf.h"
 #include "tool/client/letters.h"
@@ -12,6 +13,7 @@
 
 LL_NEEDS_ENGINE(dkim)
 LL_NEEDS_ENGINE(arc)
+LL_NEEDS_ENGINE(dmarc)
 LL_NEEDS_TIMED_ENGINE(spf)
 
 struct verify {
@@ -28,6 +30,9 @@ struct verify {
     struct ll_arc *arc;
     struct ll_spf *spf;
     struct ll_spf_result spf_result;
+    enum ll_msg_error author; /* OK: there is one, and DMARC was asked */
+    struct ll_dmarc *dmarc;
+    struct ll_dmarc_result dmarc_result;
 };
 
 /* ---- looking ------------------------------------------------------------------------------------
@@ -35,10 +40,12 @@ struct verify {
 
 static void forget(struct verify *v)
 {
+    ll_dmarc_free(v->dmarc);
     ll_spf_free(v->spf);
     ll_arc_free(v->arc);
     ll_dkim_free(v->dkim);
     ll_dkim_letter_free(v->letter);
+    v->dmarc = NULL;
     v->spf = NULL;
     v->arc = NULL;
     v->dkim = NULL;
@@ -63,20 +70,70 @@ static bool read_letter(struct verify *v, struct ll_slice in)
     return true;
 }
 
+static bool check_spf(struct verify *v)
+{
+    if (!v->ip)
+        return true;
+    v->client.now = ll_now_ms();
+    v->spf = ll_spf_new(&v->client);
+    if (!v->spf)
+        return false;
+    ll_needs_run_spf(v->spf, v->resolver);
+    return ll_spf_result(v->spf, &v->spf_result);
+}
+
+static struct ll_dmarc_id signer(const struct ll_dkim_result *r)
+{
+    enum ll_dkim_verdict verdict = ll_dkim_fault_verdict(r->fault);
+    struct ll_dmarc_id id = {.domain = r->domain};
+
+    /* RFC 6376 3.6.1: a key with t=y proves no more than no signature. */
+    if (verdict == LL_DKIM_PASS && !r->testing)
+        id.auth = LL_DMARC_AUTH_PASS;
+    else if (verdict == LL_DKIM_TEMPERROR)
+        id.auth = LL_DMARC_AUTH_TEMP;
+    return id;
+}
+
+/* One From field with one address, or no DMARC (RFC 9989 5.3.1). */
+static bool check_dmarc(struct verify *v)
+{
+    struct ll_dmarc_id id[LL_DKIM_SIGNATURES_MAX];
+    const struct ll_dkim_result *r;
+    struct ll_dmarc_input in = {.dkim = id, .n_dkim = ll_dkim_results(v->dkim, &r, NULL)};
+    struct ll_arena arena;
+    struct ll_slice author;
+
+    ll_arena_init(&arena, LL_DKIM_HEADER_MAX * 4);
+    v->author = ll_msg_author(ll_dkim_letter_header(v->letter), &arena, &author);
+    if (v->author == LL_MSG_OK) {
+        in.author = ll_slice_skip(author, ll_slice_rfind(author, '@') + 1);
+        for (size_t i = 0; i < in.n_dkim; i++)
+            id[i] = signer(&r[i]);
+        if (v->spf)
+            in.spf = (struct ll_dmarc_id){
+                .domain = v->spf_result.domain,
+                .auth = v->spf_result.code == LL_SPF_PASS        ? LL_DMARC_AUTH_PASS
+                        : v->spf_result.code == LL_SPF_TEMPERROR ? LL_DMARC_AUTH_TEMP
+                                                                 : LL_DMARC_AUTH_NONE};
+        v->dmarc = ll_dmarc_new(&in);
+    }
+    ll_arena_release(&arena);
+    if (v->author != LL_MSG_OK)
+        return v->author != LL_MSG_RESOURCE;
+    if (!v->dmarc)
+        return false;
+    ll_needs_run_dmarc(v->dmarc, v->resolver);
+    return ll_dmarc_result(v->dmarc, &v->dmarc_result);
+}
+
 static bool check(struct verify *v)
 {
-    if (v->ip) {
-        v->client.now = ll_now_ms();
-        v->spf = ll_spf_new(&v->client);
-        if (!v->spf)
-            return false;
-        ll_needs_run_spf(v->spf, v->resolver);
-        if (!ll_spf_result(v->spf, &v->spf_result))
-            return false;
-    }
+    if (!check_spf(v))
+        return false;
     ll_needs_run_dkim(v->dkim, v->resolver);
     ll_needs_run_arc(v->arc, v->resolver);
-    return ll_dkim_done(v->dkim) && ll_arc_done(v->arc);
+    return ll_dkim_done(v->dkim) && ll_arc_done(v->arc) && check_dmarc(v);
 }
 
 /* ---- telling ------------------------------------------------------------------------------------
@@ -179,6 +236,32 @@ static void tell_dkim(struct verify *v, struct ll_json *j)
         printf("  %zu more signatures were not looked at\n", skipped);
 }
 
+static void tell_dmarc(struct verify *v, struct ll_json *j)
+{
+    const struct ll_dmarc_result *r = &v->dmarc_result;
+
+    if (v->author != LL_MSG_OK) {
+        open_result(j, "dmarc", ll_dmarc_word(LL_DMARC_PERMERROR));
+        tell(j, "reason", ll_slice_str(ll_msg_error_info(v->author)->text));
+        tell(j, "disposition", ll_slice_str(ll_dmarc_policy_word(LL_DMARC_P_REJECT)));
+        close_result(j);
+        return;
+    }
+    open_result(j, "dmarc", ll_dmarc_word(r->code));
+    tell(j, "domain", r->author);
+    tell(j, "organizational_domain", r->org_domain);
+    tell(j, "policy_domain", r->policy_domain);
+    tell(j, "policy", ll_slice_str(ll_dmarc_policy_word(r->policy)));
+    tell(j, "disposition", ll_slice_str(ll_dmarc_policy_word(r->disposition)));
+    tell(j, "aligned",
+         r->spf_aligned && r->dkim_aligned ? LL_LIT("spf dkim")
+         : r->spf_aligned                  ? LL_LIT("spf")
+         : r->dkim_aligned                 ? LL_LIT("dkim")
+                                           : LL_LIT(""));
+    tell(j, "reason", r->reason);
+    close_result(j);
+}
+
 static void tell_arc(struct verify *v, struct ll_json *j)
 {
     const struct ll_arc_result *r = ll_arc_result(v->arc);
@@ -210,7 +293,7 @@ static int print(struct verify *v)
     static const struct {
         const char *key;
         void (*tell)(struct verify *, struct ll_json *);
-    } parts[] = {{"spf", tell_spf}, {"dkim", tell_dkim}, {"arc", tell_arc}};
+    } parts[] = {{"spf", tell_spf}, {"dkim", tell_dkim}, {"dmarc", tell_dmarc}, {"arc", tell_arc}};
 
     if (j)
         ll_json_open(j, '{');
