@@ -206,6 +206,7 @@ void ll_send_release(struct ll_send *s)
 {
     ll_buf_wipe(&s->password);
     ll_buf_release(&s->text);
+    ll_buf_release(&s->envid);
     ll_tls_client_free(s->client);
     ll_arena_release(&s->arena);
     free(s->rcpt);
@@ -232,10 +233,15 @@ int ll_send_connection(struct ll_send *s)
 int ll_cmd_send(int argc, char **argv)
 {
     struct ll_send s = {.text = LL_BUF(LL_SEND_LETTER_MAX + (LL_SEND_LETTER_MAX >> 2))};
+    const char *notify = NULL, *ret = NULL, *envid = NULL;
     const struct ll_opt opts[] = {
         LL_SEND_OPTS(s),
         {"from", 'f', LL_OPT_TEXT, &s.from_text, "ADDR", "envelope sender (default: From)"},
         {NULL, 't', LL_OPT_FLAG, &s.from_header, NULL, "recipients from To, Cc and Bcc as well"},
+        {"notify", 'N', LL_OPT_TEXT, &notify, "WHEN",
+         "reports: never, or a list of success, failure, delay"},
+        {"ret", 'R', LL_OPT_TEXT, &ret, "WHAT", "with a report of failure comes: full or hdrs"},
+        {"envid", 'V', LL_OPT_TEXT, &envid, "ID", "a word of yours that reports repeat"},
         {"port", 0, LL_OPT_NUMBER, &s.mx_port, "N", "port of MX hosts (25)"},
         {"dry-run", 0, LL_OPT_FLAG, &s.dry_run, NULL, "tell what would be done, send nothing"},
         LL_RESOLVER_OPTS(s.resolver),
@@ -258,6 +264,12 @@ int ll_cmd_send(int argc, char **argv)
     if (s.mx_port > 0 && s.mx_port < 65536)
         s.port = (uint16_t)s.mx_port;
     status = ll_send_connection(&s);
+    if (status == 0 && notify)
+        status = ll_send_notify(&s, "--notify", notify);
+    if (status == 0 && ret)
+        status = ll_send_return(&s, "--ret", ret);
+    if (status == 0 && envid)
+        status = ll_send_envid(&s, "--envid", envid);
     if (status == 0)
         status = ll_send_letter(&s, &words);
     if (status == 0)

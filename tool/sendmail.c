@@ -88,49 +88,6 @@ static int take_short(struct run *r, const char *value)
     }
 }
 
-static int take_notify(struct run *r, const char *value)
-{
-    struct ll_slice rest = ll_slice_str(value), one;
-    size_t n = 0;
-    bool never = false;
-
-    while (ll_slice_next(&rest, ',', &one)) {
-        bool is_never = ll_slice_caseeq(one, LL_LIT("never"));
-
-        if (!is_never && !ll_slice_caseeq(one, LL_LIT("success")) &&
-            !ll_slice_caseeq(one, LL_LIT("failure")) && !ll_slice_caseeq(one, LL_LIT("delay")))
-            n = SIZE_MAX / 2;
-        never = never || is_never;
-        n++;
-    }
-    if (n == 0 || n > 3 || (never && n > 1))
-        return ll_fail(EX_USAGE, "-N %s: never, or a list of success, failure, delay", value);
-    r->send.notify = value;
-    return 0;
-}
-
-static int take_return(struct run *r, const char *value)
-{
-    bool full = strcasecmp(value, "full") == 0;
-
-    if (!full && strcasecmp(value, "hdrs") != 0)
-        return ll_fail(EX_USAGE, "-R %s: full or hdrs", value);
-    r->send.ret = full ? "FULL" : "HDRS";
-    return 0;
-}
-
-static int take_envid(struct run *r, const char *value)
-{
-    struct ll_slice text = ll_slice_str(value);
-
-    ll_buf_clear(&r->send.envid);
-    for (size_t i = 0; i < text.n; i++)
-        if (text.p[i] < ' ' || text.p[i] > '~')
-            return ll_fail(EX_USAGE, "-V: printable ASCII alone");
-    ll_xtext_encode(text, &r->send.envid);
-    return r->send.envid.failed ? ll_fail(EX_USAGE, "-V: more than 100 characters") : 0;
-}
-
 static int take(struct run *r, char letter, const char *value)
 {
     switch (letter) {
@@ -148,11 +105,11 @@ static int take(struct run *r, char letter, const char *value)
         r->send.full_name = value;
         return 0;
     case 'N':
-        return take_notify(r, value);
+        return ll_send_notify(&r->send, "-N", value);
     case 'R':
-        return take_return(r, value);
+        return ll_send_return(&r->send, "-R", value);
     case 'V':
-        return take_envid(r, value);
+        return ll_send_envid(&r->send, "-V", value);
     case 'b':
         return take_mode(r, value);
     case 'o':
@@ -473,7 +430,6 @@ int ll_sendmail(int argc, char **argv)
         }
     }
     free(r.words.v);
-    ll_buf_release(&r.send.envid);
     ll_send_release(&r.send);
     return status;
 }

@@ -390,6 +390,13 @@ static void session_closed(struct conn *c)
     c->ended = true;
     if (!j)
         return;
+    /* RFC 9422 5.1: as many letters as it takes in one session. The next one takes the others. */
+    if (ll_smtpc_peer(c->engine)->mail_max && c->letters > 0) {
+        job_settle_all(j, LL_OUTCOME_AGAIN, 0, "4.3.2", LL_LIT("left for another session"),
+                       c->remote);
+        job_end(j);
+        return;
+    }
     fault_set(&f, LL_OUTCOME_DEFERRED, RANK_SESSION, "4.4.2", c->remote,
               "%s ended the session before the letter was begun", c->remote);
     c->job = NULL;

@@ -4,7 +4,7 @@ import email
 
 from harness.peers import Dovecot, Postfix
 from harness.rawserver import RawServer
-from harness.server import PASSWORD, Server, wait_for
+from harness.server import LETTERLOCK, PASSWORD, Server, wait_for
 
 DSN = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN")
 ALIASES = """\
@@ -113,6 +113,28 @@ def test_parameters_go_on_to_a_server_with_dsn():
         assert not a.mail("ann@alpha.test")
 
 
+def test_an_address_in_utf_8_goes_on_in_ascii():
+    """RFC 6533 3: every server can take utf-8-addr-xtext."""
+    with RawServer(ehlo=DSN) as hop, alpha(hop.port) as a, a.smtp("submissions") as s:
+        s.ehlo()
+        s.login("ann@alpha.test", PASSWORD)
+        s.command_encoding = "utf-8"
+        assert s.docmd("MAIL FROM:<ann@alpha.test> SMTPUTF8")[0] == 250
+        assert s.docmd("RCPT TO:<bob@beta.test> ORCPT=utf-8;j\u00f6rg@x.test")[0] == 250
+        assert s.data(b"From: <ann@alpha.test>\r\n\r\nbody\r\n")[0] == 250
+        quiet(a)
+        assert b"RCPT TO:<bob@beta.test> ORCPT=utf-8;j\\x{F6}rg@x.test\r\n" in hop.octets
+
+
+def test_lmtp_with_dsn_reports_itself():
+    with RawServer(ehlo=DSN) as hop, alpha(extra='route "beta.test" { via = "lmtp" host = '
+                                                 f'"127.0.0.1" port = {hop.port} }}') as a:
+        send(a, {"bob@beta.test": "NOTIFY=SUCCESS"})
+        quiet(a)
+        assert b"LHLO" in hop.octets and b"RCPT TO:<bob@beta.test> NOTIFY=SUCCESS" in hop.octets
+        assert not a.mail("ann@alpha.test")
+
+
 def test_failure_returns_the_letter_or_its_header():
     refuse = {"RCPT": b"550 5.1.1 no such user\r\n"}
     with RawServer(refuse, ehlo=DSN) as hop, alpha(hop.port, return_size="20K") as a:
@@ -201,3 +223,22 @@ def test_lmtp_without_dsn_is_delivery():
         wait_for(lambda: d.mail("u@local.test"), 20)
         (_, (_, r)), = reports(a, 1)
         assert (r["Final-Recipient"], r["Action"]) == ("rfc822; u@local.test", "delivered")
+
+
+def letterlock_send(a, *args):
+    return Server._run([LETTERLOCK, "send", "--server", f"127.0.0.1:{a.submissions}", "--tls",
+                        "implicit", "--insecure", "--user", "ann@alpha.test", "--password-file",
+                        a.password_file, *args, "carl@alpha.test"], check=False,
+                       input="From: <ann@alpha.test>\nSubject: x\n\nbody\n")
+
+
+def test_letterlock_send_asks():
+    with alpha() as a:
+        p = letterlock_send(a, "--notify", "success,failure", "--ret", "hdrs", "--envid", "my=id+1")
+        assert p.returncode == 0, p
+        (_, (letter, r)), = reports(a, 1)
+        assert letter["Original-Envelope-Id"] == "my=id+1" and r["Action"] == "delivered"
+        for bad in (("--notify", "never,delay"), ("-N", "delay,delay"), ("--ret", "all"),
+                    ("-V", "x" * 101), ("-V", "\u00e4")):
+            p = letterlock_send(a, *bad)
+            assert p.returncode == 64 and p.stderr, p

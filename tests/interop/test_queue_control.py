@@ -31,9 +31,10 @@ def states(alpha):
 def test_a_paused_destination_waits_through_a_restart(alpha, hop):
     assert alpha.json("queue", "pause", "Beta.test") == [{"paused": "Beta.test"}]
     alpha.submit(["bob@beta.test", "joe@gamma.test"])
-    wait_for(lambda: hop.recipients() == ["joe@gamma.test"], 10, what="the other destination")
-    alpha.crash()
-    alpha.start()
+    wait_for(lambda: set(hop.recipients()) == {"joe@gamma.test"}, 10, what="the other destination")
+    for _ in range(2):  # by the log, and by the checkpoint that the first start made of it
+        alpha.crash()
+        alpha.start()
     letter, = wait_for(lambda: queue(alpha), 10)
     r = next(r for r in letter["rcpts"] if r["address"] == "bob@beta.test")
     assert r["paused"] is True and r["destination"] == "beta.test" and r["state"] == "waiting"
@@ -45,7 +46,7 @@ def test_a_paused_destination_waits_through_a_restart(alpha, hop):
     alpha.tool("queue", "retry", "all")  # is no way around it
     alpha.submit("carl@alpha.test")
     alpha.wait_mail("carl@alpha.test")
-    assert hop.recipients() == ["joe@gamma.test"]
+    assert set(hop.recipients()) == {"joe@gamma.test"}  # twice where the crash came early
     assert alpha.tool("queue", "unpause", "beta.test").strip() == "Nothing is paused any more."
     wait_for(lambda: "bob@beta.test" in hop.recipients(), 10, what="the letter")
     wait_for(lambda: not queue(alpha), 10)

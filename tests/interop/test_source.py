@@ -32,6 +32,8 @@ def test_a_source_that_is_not_ours():
     with RawServer() as hop, outbound(hop.port, source_ipv4="192.0.2.77") as alpha:
         ident = alpha.post("x@four.test")
         assert "Cannot assign requested address" in alpha.why(ident)
+        p = alpha.tool("check", check=False)
+        assert p.returncode == 78 and "192.0.2.77 cannot be a source address here" in p.stdout, p
         assert not hop.connections
 
 

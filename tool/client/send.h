@@ -69,6 +69,12 @@ int ll_send_connection(struct ll_send *);
 int ll_send_letter(struct ll_send *, const struct ll_words *);
 void ll_send_release(struct ll_send *);
 
+/* Options of RFC 3461; `option` is how the user wrote it, for the sentence on what is wrong. They
+ * count where the server offers DSN. 0 or EX_USAGE. */
+int ll_send_notify(struct ll_send *, const char *option, const char *value);
+int ll_send_return(struct ll_send *, const char *option, const char *value);
+int ll_send_envid(struct ll_send *, const char *option, const char *value);
+
 /* Carries the letter; each recipient's result is known then. 0, or a status where nothing could be
  * tried. */
 int ll_send_all(struct ll_send *);
