@@ -111,7 +111,7 @@ bool ll_dmarc_walk(struct ll_dmarc *d, const struct ll_dns_name *start, struct l
             if (i == 0)
                 w.own = e;
             w.policy = e;
-            if (i > 0 && e->record.psd == 'y') { /* 4.10.2, rule 2 */
+            if (e->record.psd == 'y') { /* 4.10.2, rule 2; at the start: that name itself */
                 org = last_labels(first, left + 1);
                 if (visited(d, org))
                     w.policy = visited(d, org);

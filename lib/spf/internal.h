@@ -89,7 +89,6 @@ struct ll_spf_frame {
     struct ll_dns_name domain; /* <domain> */
     struct ll_buf record;
     size_t at; /* of the next term */
-    bool has_all;
     bool redirected;
     struct ll_slice redirect; /* domain-spec; empty: none */
     struct ll_slice exp;

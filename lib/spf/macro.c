@@ -111,7 +111,7 @@ static const char *check_end(const struct piece *last)
     if (s.n > 0 && s.p[s.n - 1] == '.')
         s.n--;
     dot = ll_slice_rfind(s, '.');
-    if (dot < s.n && toplabel(ll_slice_skip(s, dot + 1)))
+    if (toplabel(ll_slice_skip(s, dot + 1)))
         return NULL;
     return "a domain ends with a macro, or with a dot and a top-level label";
 }

@@ -220,12 +220,9 @@ static bool read_record(struct ll_spf *s, struct ll_spf_frame *f)
         return false;
     }
     f->at = at = 0;
-    f->has_all = false;
     f->redirect = f->exp = ll_slice(NULL, 0);
     while (ll_spf_term_next(record, &at, &term, &what)) {
-        if (term.kind == LL_SPF_K_ALL)
-            f->has_all = true;
-        else if (term.kind == LL_SPF_K_REDIRECT)
+        if (term.kind == LL_SPF_K_REDIRECT)
             f->redirect = term.spec;
         else if (term.kind == LL_SPF_K_EXP)
             f->exp = term.spec;
@@ -287,7 +284,8 @@ void ll_spf_load(struct ll_spf *s, const struct ll_dns_name *domain)
     ll_spf_ask(s, domain, LL_DNS_TXT, on_record);
 }
 
-/* The next mechanism of the record on top; at its end `redirect`, or neutral (4.7). */
+/* The next mechanism of the record on top; at its end `redirect`, or neutral (4.7). (That `all`
+ * makes `redirect` void, 5.1, needs no care: a record with `all` has no end to be reached.) */
 static void next_term(struct ll_spf *s)
 {
     struct ll_spf_frame *f = &s->frame[s->depth - 1];
@@ -296,9 +294,8 @@ static void next_term(struct ll_spf *s)
     s->term_counted = s->term_void = false;
     do {
         if (!ll_spf_term_next(ll_buf_slice(&f->record), &f->at, &s->term, &what)) {
-            s->term = (struct ll_spf_term){.kind = LL_SPF_K_REDIRECT,
-                                           .text = LL_LIT("default"),
-                                           .spec = f->has_all ? ll_slice(NULL, 0) : f->redirect};
+            s->term = (struct ll_spf_term){
+                .kind = LL_SPF_K_REDIRECT, .text = LL_LIT("default"), .spec = f->redirect};
             if (s->term.spec.n == 0)
                 ll_spf_frame_result(s, LL_SPF_NEUTRAL);
             else

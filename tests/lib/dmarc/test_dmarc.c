@@ -158,6 +158,7 @@ static const struct zone_row world[] = {
     {"_dmarc.x.test", TXT, "v=DMARC1; p=reject; sp=quarantine; np=none; rua=mailto:r@x.test"},
     {"sub.x.test", A, "192.0.2.1"},
     {"nodata.x.test", TXT, "x"},
+    {"_dmarc.here.x.test", A, "192.0.2.1"},
     {"_dmarc.own.x.test", TXT, "v=DMARC1; p=none"},
     {"_dmarc.strict.test", TXT, "v=DMARC1; p=quarantine; adkim=s; aspf=s"},
     {"_dmarc.trial.test", TXT, "v=DMARC1; p=reject; t=y"},
@@ -236,6 +237,7 @@ static const struct eval_row {
     /* sp, np, p */
     {"sub.x.test", FAIL_(""), FAIL_(""), LL_DMARC_FAIL, "sp", QUAR, QUAR, "x.test", "x.test", 4},
     {"nodata.x.test", FAIL_(""), FAIL_(""), LL_DMARC_FAIL, "sp", QUAR, QUAR, "x.test", "x.test", 4},
+    {"here.x.test", FAIL_(""), FAIL_(""), LL_DMARC_FAIL, "sp", QUAR, QUAR, "x.test", "x.test", 3},
     {"ghost.x.test", FAIL_(""), FAIL_(""), LL_DMARC_FAIL, "np", NONE, NONE, "x.test", "x.test", 4},
     {"own.x.test", FAIL_(""), FAIL_(""), LL_DMARC_FAIL, "p", NONE, NONE, "x.test", "own.x.test", 3},
     {"ghost.era.test", FAIL_(""), FAIL_(""), LL_DMARC_FAIL, "p", REJ, REJ, "era.test", "era.test",

@@ -40,6 +40,9 @@ static const struct {
     {"v=spf1 a/33", 7},
     {"v=spf1 a//129", 7},
     {"v=spf1 a/024", 7},
+    {"v=spf1 a/08", 7},
+    {"v=spf1 a//00", 7},
+    {"v=spf1 ip4:192.0.2.0/08", 7},
     {"v=spf1 a/24/64", 7},
     {"v=spf1 a/24//64//64", 7},
     {"v=spf1 a/x", 7},
@@ -295,6 +298,8 @@ static const struct zone_row world[] = {
     {"eai-why.test", TXT, "%{S} is %{o}"},
     {"eai-exp2.test", TXT, "v=spf1 -all exp=eai-why2.test"},
     {"eai-why2.test", TXT, "%{s}"},
+    {"eai-exp3.test", TXT, "v=spf1 -all exp=%{L}.why.test"},
+    {"%c3%a4.why.test", TXT, "not to be found"},
     {"xn--mller-kva.test", TXT, "v=spf1 exists:%{o}.o.test -all"},
     {"xn--mller-kva.test.o.test", A, "127.0.0.1"},
     {"helo.test", TXT, "v=spf1 exists:%{l}.%{o}.h.test -all"},
@@ -397,6 +402,7 @@ static const struct eval_row {
      2,
      "%C3%A4%40eai-exp.test is eai-exp.test"},
     {{"192.0.2.1", "\xc3\xa4@eai-exp2.test", "h.test"}, LL_SPF_FAIL, 2, ""},
+    {{"192.0.2.1", "\xc3\xa4@eai-exp3.test", "h.test"}, LL_SPF_FAIL, 1, ""},
     {{"192.0.2.1", "ann@m\xc3\xbcller.test", "h.test"}, LL_SPF_PASS, 2, ""},
 };
 
