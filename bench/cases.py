@@ -11,6 +11,7 @@ import tempfile
 import time
 
 from servers import BIN, Sink, peers, pss
+from size import size
 
 KIB, MIB = 1 << 10, 1 << 20
 DRAIN_S = 120  # until every accepted letter must have arrived
@@ -181,5 +182,5 @@ def trace(pid, path):
 
 # In this order: what makes files comes before what deletes many (see servers.remove_later).
 CASES = {"base": base, "deliver": deliver, "relay": relay, "accept": accept, "tls": tls,
-         "idle": idle}
+         "idle": idle, "queue": size}
 __all__ = ["CASES"]

@@ -14,7 +14,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "tests"))
 from harness import peers, ports  # noqa: E402
-from harness.server import BUILD, LETTERLOCKD, Server  # noqa: E402
+from harness.server import BUILD, LETTERLOCKD, Server, wait_for  # noqa: E402
 
 BIN = os.path.join(BUILD, "bench")
 USERS = [f"u{i}@local.test" for i in range(10)]
@@ -184,4 +184,4 @@ def pss(pid):
     return total
 
 
-__all__ = ["BIN", "Letterlock", "Postfix", "Sink", "TOP", "build", "peers", "pss"]
+__all__ = ["BIN", "Letterlock", "Postfix", "Server", "Sink", "TOP", "build", "peers", "pss", "wait_for"]

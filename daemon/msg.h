@@ -90,6 +90,13 @@ enum ll_alias_result {
     LL_ALIAS_LATER, /* could not be found out now */
 };
 
+/* CTL_FLOW, with the id of a question whose answer is long. */
+enum ll_flow {
+    LL_FLOW_GO,
+    LL_FLOW_WAIT, /* the asker has not read what there is */
+    LL_FLOW_GONE, /* nobody reads any more */
+};
+
 enum ll_space { LL_SPACE_OK, LL_SPACE_FULL, LL_SPACE_BROKEN };
 
 #endif

@@ -23,11 +23,11 @@
 #define REQUESTS_MAX 16 /* of one client, unanswered */
 #define COMMAND_MAX  64 /* octets */
 
-/* A client that reads more slowly than its answer comes: the role that answers is not listened to
- * until it has caught up, and so waits with the rest. One that stands still is dropped. */
+/* A client that reads more slowly than its answer comes: the queue, which has the long answers, is
+ * told to wait with this one, and goes on with the others. One that stands still is dropped. */
 #define SLOW_AT  (1u << 20)   /* octets that wait for a client */
 #define QUICK_AT (256u << 10) /* octets at which it has caught up */
-#define STILL_MS 30000        /* without taking anything */
+#define STILL_MS 600000       /* without taking anything: someone may be reading a page of it */
 #define LOOK_MS  50           /* how often slow clients are looked at */
 
 /* Which role answers what: the only list. */
@@ -98,13 +98,17 @@ static struct request *find_request(struct control *ctl, uint64_t ours, struct c
 
 static const struct timeval look_soon = {0, LOOK_MS * 1000};
 
-static void resume(struct control *ctl)
+/* To the queue, for all that this client has asked it. */
+static void tell_flow(struct client *c, enum ll_flow state)
 {
-    for (size_t i = 0; i < LL_COUNT(commands); i++) {
-        struct ll_peer *peer = ll_proc_peer(ctl->proc, commands[i].role, 0);
+    struct ll_peer *peer = ll_proc_peer(c->control->proc, LL_ROLE_QUEUE, 0);
+    struct ll_msg m = {.type = LL_MSG_CTL_FLOW, .fd = -1};
 
-        if (peer && peer->role != LL_ROLE_SUPER)
-            ll_ipc_pause(peer->ipc, false);
+    m.ctl_flow.state = (uint8_t)state;
+    for (size_t i = 0; peer && i < REQUESTS_MAX; i++) {
+        m.id = c->request[i].ours;
+        if (m.id != 0 && c->request[i].role == LL_ROLE_QUEUE)
+            ll_msg_send(peer->ipc, &m);
     }
 }
 
@@ -118,6 +122,8 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
         size_t waiting = c->control && c->slow ? ll_ipc_queued(c->ipc) : 0;
 
         if (waiting <= QUICK_AT) {
+            if (c->control && c->slow)
+                tell_flow(c, LL_FLOW_GO);
             c->slow = false;
             continue;
         }
@@ -133,22 +139,18 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
     }
     if (slow)
         event_add(ctl->look, &look_soon);
-    else
-        resume(ctl);
 }
 
-static void hold_back(struct client *c, struct ll_peer *peer)
+static void hold_back(struct client *c)
 {
     size_t waiting = ll_ipc_queued(c->ipc);
 
-    if (waiting <= SLOW_AT || peer->role == LL_ROLE_SUPER)
+    if (waiting <= SLOW_AT || c->slow)
         return;
-    if (!c->slow) {
-        c->slow = true;
-        c->waiting = waiting;
-        c->progress = ll_now_ms();
-    }
-    ll_ipc_pause(peer->ipc, true);
+    c->slow = true;
+    c->waiting = waiting;
+    c->progress = ll_now_ms();
+    tell_flow(c, LL_FLOW_WAIT);
     event_add(c->control->look, &look_soon);
 }
 
@@ -171,7 +173,7 @@ static int on_answer(struct ll_peer *peer, const struct ll_msg *m)
     if (ll_msg_send(client->ipc, &out) < 0)
         ll_ipc_break(client->ipc, "it does not read its answer");
     else
-        hold_back(client, peer);
+        hold_back(client);
     return 0;
 }
 
@@ -183,6 +185,7 @@ static void on_gone(void *arg, const char *why)
 
     if (why != ll_ipc_closed)
         ll_log(LL_LOG_WARNING, "control-dropped", LL_FU("uid", c->uid), LL_FS("why", why));
+    tell_flow(c, LL_FLOW_GONE);
     ll_ipc_free(c->ipc);
     *c = (struct client){0};
 }
@@ -223,6 +226,8 @@ static void pass_on(struct client *c, struct ll_msg *ask)
     if (ll_msg_send(peer->ipc, ask) < 0) {
         r->ours = 0;
         end_request(c, theirs, EX_TEMPFAIL, LL_LIT("the server is busy; try again"));
+    } else if (c->slow) {
+        tell_flow(c, LL_FLOW_WAIT);
     }
 }
 

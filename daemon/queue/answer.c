@@ -286,7 +286,7 @@ static void on_answers(evutil_socket_t fd, short what, void *arg)
         struct answer *a = LINK_OF(struct answer, link, l);
 
         next = l->next;
-        if (ll_ipc_queued(a->peer->ipc) > QUEUED_MAX || !a->verb->step(q, a, deadline))
+        if (a->held || ll_ipc_queued(a->peer->ipc) > QUEUED_MAX || !a->verb->step(q, a, deadline))
             continue;
         answer_free(a);
     }
@@ -317,6 +317,27 @@ void answers_gone(struct queue *q, struct ll_peer *peer)
         if (a->peer == peer)
             answer_free(a);
     }
+}
+
+/* An asker that reads slowly stops its own question and nobody else's. One that has gone stops what
+ * only shows; what changes letters goes on to its end. */
+int on_ctl_flow(struct ll_peer *peer, const struct ll_msg *m)
+{
+    struct queue *q = peer->proc->state;
+
+    for (struct link *l = q->answers.next; l != &q->answers; l = l->next) {
+        struct answer *a = LINK_OF(struct answer, link, l);
+
+        if (a->peer != peer || a->ask != m->id)
+            continue;
+        a->held = m->ctl_flow.state == LL_FLOW_WAIT;
+        if (m->ctl_flow.state == LL_FLOW_GONE && !a->verb->needs_filter && !a->verb->names)
+            answer_free(a);
+        else
+            event_active(q->answer_event, EV_TIMEOUT, 0);
+        return 0;
+    }
+    return 0; /* its end is on the way */
 }
 
 /* The words behind the command. NULL, or a sentence on what is wrong. */

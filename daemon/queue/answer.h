@@ -29,6 +29,7 @@ struct answer {
     int fd;
     bool accepted;  /* a trace shows the first of these alone */
     unsigned waits; /* turns that a trace has waited */
+    bool held;      /* control has enough for now */
     struct ll_buf chunk;
     char needle[32];
 };

@@ -132,5 +132,6 @@ const struct ll_role_ops ll_role_queue = {
             [LL_MSG_APPENDED] = on_appended,
             [LL_MSG_JOB_RESULT] = on_job_result,
             [LL_MSG_CTL_ASK] = on_ctl_ask,
+            [LL_MSG_CTL_FLOW] = on_ctl_flow,
         },
 };

@@ -480,6 +480,7 @@ void dest_warn(struct queue *, struct dest *);
 void copy_tick(struct queue *);
 int answers_init(struct queue *);
 int on_ctl_ask(struct ll_peer *, const struct ll_msg *);
+int on_ctl_flow(struct ll_peer *, const struct ll_msg *);
 void answers_gone(struct queue *, struct ll_peer *);
 void receipt_accepted(struct queue *, const struct ll_letter *);
 void receipt_event(struct queue *, const char *event, const struct letter *, const uint32_t *rcpt,

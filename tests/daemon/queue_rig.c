@@ -131,9 +131,10 @@ static int far_frame(void *arg, const struct ll_frame *f)
         take_job(role, &m, m.job_small.job, m.job_small.body);
     } else if (m.type == LL_MSG_CTL_LINE) {
         if (rig.line)
-            rig.line(m.ctl_line.line);
+            rig.line(m.id, m.ctl_line.line);
     } else if (m.type == LL_MSG_CTL_END) {
-        rig.ended = m.ctl_end.status;
+        CHECK(m.id < RIG_ASKS);
+        rig.ended[m.id] = m.ctl_end.status;
     } else {
         CHECK(m.type == LL_MSG_SPACE);
     }
@@ -316,20 +317,29 @@ void rig_answer(enum ll_role role, uint64_t id, const struct ll_job *j, enum ll_
     ll_buf_release(&b);
 }
 
-void rig_ask(const char *command, const char *word)
+void rig_ask(uint64_t ask, const char *command, const char *word)
 {
-    struct ll_msg m = {.type = LL_MSG_CTL_ASK, .id = 7, .fd = -1};
+    struct ll_msg m = {.type = LL_MSG_CTL_ASK, .id = ask, .fd = -1};
     struct ll_buf args = LL_BUF(256);
 
     if (word) {
         ll_buf_u16(&args, (uint16_t)strlen(word));
         ll_buf_puts(&args, word);
     }
-    rig.ended = -1;
+    CHECK(ask < RIG_ASKS);
+    rig.ended[ask] = -1;
     m.ctl_ask.command = ll_slice_str(command);
     m.ctl_ask.args = ll_buf_slice(&args);
     CHECK(ll_msg_send(far[LL_ROLE_CONTROL], &m) == 0);
     ll_buf_release(&args);
+}
+
+void rig_flow(uint64_t ask, enum ll_flow state)
+{
+    struct ll_msg m = {.type = LL_MSG_CTL_FLOW, .id = ask, .fd = -1};
+
+    m.ctl_flow.state = (uint8_t)state;
+    CHECK(ll_msg_send(far[LL_ROLE_CONTROL], &m) == 0);
 }
 
 void rig_control_reads(bool on)

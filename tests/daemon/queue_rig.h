@@ -24,6 +24,8 @@
         }                                                                                          \
     } while (0)
 
+#define RIG_ASKS 4 /* questions of control, numbered from 1 */
+
 struct rig {
     char spool[64];
     int64_t skew_s;                /* how far our clock is ahead */
@@ -33,8 +35,8 @@ struct rig {
     struct queue *q; /* proc.state */
     /* What comes to the others; the test sets them. A job's answer is sent by rig_answer. */
     void (*job)(enum ll_role, uint64_t id, const struct ll_job *, struct ll_slice body);
-    void (*line)(struct ll_slice);
-    int ended; /* status of the last CTL_END, or -1 */
+    void (*line)(uint64_t ask, struct ll_slice);
+    int ended[RIG_ASKS]; /* by question: status of its CTL_END, or -1 */
 };
 
 extern struct rig rig;
@@ -54,7 +56,8 @@ void rig_append(const char *const *rcpt, size_t n, const char *word, size_t octe
 void rig_flush(void);
 void rig_answer(enum ll_role, uint64_t id, const struct ll_job *, enum ll_outcome,
                 const char *text);
-void rig_ask(const char *command, const char *word);
+void rig_ask(uint64_t ask, const char *command, const char *word);
+void rig_flow(uint64_t ask, enum ll_flow);
 void rig_control_reads(bool);
 size_t rig_control_queued(void);
 uint64_t rig_octets(const char *folder); /* of the files in it */
