@@ -1,5 +1,6 @@
 """A full disk: 452, nothing that was acknowledged is lost, work goes on when there is space again;
 and mostly dead segments are emptied."""
+import contextlib
 import os
 import smtplib
 import subprocess
@@ -117,3 +118,36 @@ def test_mostly_dead_segments_are_emptied(small_disk):
     s.start()
     time.sleep(1)
     assert not letters(s), "a copied letter came back to life"
+
+
+def test_no_room_to_empty(small_disk):
+    """Others take the last octet while mostly dead segments are to be emptied: nothing is lost, no
+    file is left behind by an attempt, and it goes on when there is space again."""
+    s = small_disk
+    kept, n, code = 0, 0, 250
+    while code == 250 and n < 1500:
+        keep = n % 20 == 0
+        code = send(s, "keep@full.test" if keep else "drop@full.test", "x@far.test", 20_000)
+        kept += keep and code == 250
+        n += 1
+    assert code == 452
+    spool = os.path.join(s.home, "spool")
+    segments = os.path.join(spool, "segments")
+    with open(os.path.join(spool, "filler"), "wb", buffering=0) as f:
+        with contextlib.suppress(OSError):
+            while f.write(b"x" * 4096):
+                pass
+    # No outcome can be written now; what the operator drops is dropped when it can.
+    s.tool("queue", "drop", "--sender", "drop@full.test", check=False)
+    before = len(os.listdir(segments))
+    time.sleep(3)
+    assert len(os.listdir(segments)) <= before + 1
+    assert len([x for x in letters(s) if x["sender"] == "keep@full.test"]) == kept
+    s.crash()
+    s.start()
+    wait_for(lambda: len([x for x in letters(s) if x["sender"] == "keep@full.test"]) == kept, 5)
+    os.unlink(os.path.join(spool, "filler"))
+    wait_for(lambda: s.tool("queue", "drop", "--sender", "drop@full.test",
+                            check=False).returncode == 0, 10, 0.2)
+    wait_for(lambda: s.log().count("segment-emptied") >= 3, 30, 0.2)
+    assert len(letters(s)) == kept
