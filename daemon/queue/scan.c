@@ -65,6 +65,9 @@ static size_t record_at(struct window *w, uint64_t at, struct ll_letter *ret)
         return 0;
     meta = LL_RECORD_HEAD + (size_t)h.meta_length;
     n = (size_t)ll_record_length(&h);
+    /* In one piece, where it fits: else the window would go to its end and come back. */
+    if (n <= CHUNK && !look(w, at, n))
+        return 0;
     if (w->s->tail && h.body_length > 0 && at + n + TAIL_OCTETS > w->s->size) {
         p = look(w, at, n);
         if (!p || !ll_record_body_ok(&h, ll_slice(p + meta, h.body_length)))
