@@ -205,36 +205,77 @@ static int sign_letter(struct sign *s, struct ll_slice in, struct ll_buf *out)
     return s->arc_id ? put_set(s, out) : put_signatures(s, out);
 }
 
-static int print(struct sign *s, const struct ll_letters *l, struct ll_slice fields,
-                 struct ll_slice letter)
+static int print_json(const struct sign *s, struct ll_slice fields)
 {
     struct ll_buf b = LL_BUF(1 << 20);
     struct ll_json j = LL_JSON(&b);
 
-    if (s->json) {
+    ll_json_open(&j, '{');
+    ll_json_str(&j, "fields", fields);
+    ll_json_cstr(&j, "domain", s->domain);
+    ll_json_key(&j, "keys");
+    ll_json_open(&j, '[');
+    for (size_t i = 0; i < s->key.n; i++) {
         ll_json_open(&j, '{');
-        ll_json_str(&j, "fields", fields);
-        ll_json_cstr(&j, "domain", s->domain);
-        ll_json_key(&j, "keys");
-        ll_json_open(&j, '[');
-        for (size_t i = 0; i < s->key.n; i++) {
-            ll_json_open(&j, '{');
-            ll_json_cstr(&j, "selector", s->selector.v[i]);
-            ll_json_cstr(&j, "algorithm", ll_dkim_algorithm_name(s->algorithm[i]));
-            ll_json_close(&j);
-        }
+        ll_json_cstr(&j, "selector", s->selector.v[i]);
+        ll_json_cstr(&j, "algorithm", ll_dkim_algorithm_name(s->algorithm[i]));
         ll_json_close(&j);
-        ll_json_close(&j);
-        return ll_json_print(&b);
     }
-    for (size_t i = 0; i < fields.n; i++)
-        if (l->crlf || fields.p[i] != '\r')
-            putchar(fields.p[i]);
-    if (l->crlf)
-        fwrite(letter.p, 1, letter.n, stdout);
-    else
+    ll_json_close(&j);
+    ll_json_close(&j);
+    return ll_json_print(&b);
+}
+
+/* Lines as the file has them. */
+static void put_lines(const struct ll_letters *l, struct ll_slice text)
+{
+    while (text.n > 0) {
+        size_t n = ll_slice_find(text, '\n'), crlf = n > 0 && n < text.n && text.p[n - 1] == '\r';
+        size_t quotes = 0;
+
+        while (l->mbox && quotes < n && text.p[quotes] == '>')
+            quotes++;
+        if (l->mbox && ll_slice_starts(ll_slice_skip(text, quotes), LL_LIT("From ")))
+            putchar('>');
+        fwrite(text.p, 1, n - (crlf && !l->crlf), stdout);
+        if (n < text.n)
+            putchar('\n');
+        text = ll_slice_skip(text, n + 1);
+    }
+}
+
+static int print(const struct sign *s, const struct ll_letters *l, struct ll_slice fields,
+                 struct ll_slice letter)
+{
+    const char *end = l->crlf ? "\r\n" : "\n";
+
+    if (s->json)
+        return print_json(s, fields);
+    if (l->mbox)
+        printf("From MAILER-DAEMON Thu Jan  1 00:00:00 1970%s", end);
+    put_lines(l, fields);
+    if (l->mbox)
+        put_lines(l, letter);
+    else /* as it came, octet by octet */
         fwrite(l->file.p, 1, l->file.n, stdout);
+    if (l->mbox)
+        fputs(end, stdout);
     return ferror(stdout) ? ll_fail(EX_IOERR, "standard output: %s", strerror(errno)) : 0;
+}
+
+/* What belongs to one letter. */
+static void forget(struct sign *s)
+{
+    for (size_t i = 0; i < KEYS_MAX; i++) {
+        ll_dkim_signer_free(s->signer[i]);
+        s->signer[i] = NULL;
+    }
+    ll_arc_sealer_free(s->sealer);
+    ll_arc_free(s->arc);
+    ll_dkim_letter_free(s->letter);
+    s->sealer = NULL;
+    s->arc = NULL;
+    s->letter = NULL;
 }
 
 static int sign(struct sign *s, const char *path)
@@ -246,19 +287,15 @@ static int sign(struct sign *s, const char *path)
 
     for (size_t i = 0; status == 0 && i < s->key.n; i++)
         status = read_key(s, i);
-    if (status == 0 && letters.mbox)
-        status = ll_fail(EX_DATAERR, "%s: an mbox; sign takes one letter", path);
-    if (status == 0 && ll_letters_next(&letters, &letter, &status))
+    while (status == 0 && ll_letters_next(&letters, &letter, &status)) {
+        ll_buf_clear(&fields);
         status = sign_letter(s, letter, &fields);
-    if (status == 0)
-        status = print(s, &letters, ll_buf_slice(&fields), letter);
-    for (size_t i = 0; i < KEYS_MAX; i++) {
-        ll_dkim_signer_free(s->signer[i]);
-        EVP_PKEY_free(s->pkey[i]);
+        if (status == 0)
+            status = print(s, &letters, ll_buf_slice(&fields), letter);
+        forget(s);
     }
-    ll_arc_sealer_free(s->sealer);
-    ll_arc_free(s->arc);
-    ll_dkim_letter_free(s->letter);
+    for (size_t i = 0; i < KEYS_MAX; i++)
+        EVP_PKEY_free(s->pkey[i]);
     ll_letters_release(&letters);
     ll_buf_release(&fields);
     return status;
@@ -304,7 +341,7 @@ int ll_cmd_sign(int argc, char **argv)
         "Puts DKIM signatures on a letter and prints it; one for each --key with its --selector.\n"
         "With --arc ID it verifies the letter's ARC chain by DNS and adds a set to it. With "
         "--json\n"
-        "only the new fields are printed. Line ends stay as they are.",
+        "only the new fields are printed. Line ends stay as they are. The file may be an mbox.",
         opts,
         LL_COUNT(opts),
         1,
