@@ -2,7 +2,7 @@
  * Bodies, canonical and hashed while they pass (RFC 6376 3.4.3, 3.4.4, 3.7).
  *
  * Nothing is copied: both canonicalisations hand the hash long runs of the input itself. Simple
- * changes only the end of a body; relaxed looks, 16 octets at a time, for the places where the
+ * changes only the end of a body; relaxed looks, 64 octets at a time, for the places where the
  * canonical form differs from the input. What may have to be dropped at the end (line ends, blanks)
  * is held back as counts until another octet follows.
  */
@@ -182,18 +182,24 @@ static bool differs(const uint8_t *p)
     return p[0] == '\t' || (p[0] == ' ' && (ll_is_blank(p[1]) || p[1] == '\r'));
 }
 
-/* The first place from p on at which it differs, or end. end[0] can be read. */
-static const uint8_t *find_difference(const uint8_t *p, const uint8_t *end)
+/* Which of 16 places differ: octets of ones. `here` and `behind` are an octet apart. */
+static octets differ(octets here, octets behind)
 {
     const octets space = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ',
                           ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
     const octets tab = space - (uint8_t)(' ' - '\t'), cr = space - (uint8_t)(' ' - '\r');
 
-    for (; end - p >= 16; p += 16) {
-        octets here = load(p), behind = load(p + 1);
-        octets hit = (octets)(here == tab) |
-                     ((octets)(here == space) & ((octets)(behind == space) |
-                                                 (octets)(behind == tab) | (octets)(behind == cr)));
+    return (octets)(here == tab) |
+           ((octets)(here == space) &
+            ((octets)(behind == space) | (octets)(behind == tab) | (octets)(behind == cr)));
+}
+
+/* The first place from p on at which it differs, or end. end[0] can be read. */
+static const uint8_t *find_difference(const uint8_t *p, const uint8_t *end)
+{
+    for (; end - p >= 64; p += 64) {
+        octets hit = differ(load(p), load(p + 1)) | differ(load(p + 16), load(p + 17)) |
+                     differ(load(p + 32), load(p + 33)) | differ(load(p + 48), load(p + 49));
         uint64_t half[2];
 
         memcpy(half, &hit, sizeof(half));
