@@ -57,6 +57,8 @@ const char *pause_wrong(const struct queue *q, struct ll_slice name)
 
     if (name.n == 0 || name.n > LL_OUTLOG_NAME_MAX)
         return "which destination? A domain, the title of a route, local or all";
+    if (!ll_is_ascii(name))
+        return "write that domain in ASCII: each part that is not as xn--...";
     for (size_t i = 0; i < name.n; i++)
         if (name.p[i] <= ' ' || name.p[i] == 0x7f || name.p[i] == '@')
             return "that is no destination; name a domain, the title of a route, local or all";

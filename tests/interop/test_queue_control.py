@@ -68,6 +68,7 @@ def test_pause_all_stops_mailboxes_too(alpha, hop):
     (("pause", "alpha.test"), 65, "the name of all mailboxes is local"),
     (("pause", "bob@beta.test"), 65, "no destination"),
     (("pause", "x" * 300), 65, "which destination?"),
+    (("pause", "b\u00fccher.test"), 65, "in ASCII"),
     (("resume", "beta.test"), 69, "not paused"),
     (("resume",), 64, ""),
     (("hold",), 64, "which letters?"),
