@@ -100,6 +100,8 @@ void ll_spf_answer(struct ll_spf *, const struct ll_need_answer *);
 /* Tells the time. After LL_SPF_TIME_MAX the evaluation ends: temperror; or, where only the
  * explanation was still missing, `fail` with the default one. */
 void ll_spf_time(struct ll_spf *, uint64_t now);
+/* When that is, in the same milliseconds. */
+uint64_t ll_spf_deadline(const struct ll_spf *);
 /* False while the result is not known. What *ret points at lives as long as the evaluation. */
 bool ll_spf_result(const struct ll_spf *, struct ll_spf_result *ret);
 

@@ -442,6 +442,11 @@ void ll_spf_time(struct ll_spf *s, uint64_t now)
         ll_spf_end(s, LL_SPF_TEMPERROR, "DNS took longer than %d s", LL_SPF_TIME_MAX / 1000);
 }
 
+uint64_t ll_spf_deadline(const struct ll_spf *s)
+{
+    return s->start + LL_SPF_TIME_MAX;
+}
+
 bool ll_spf_result(const struct ll_spf *s, struct ll_spf_result *ret)
 {
     if (s->state != LL_SPF_S_DONE)

@@ -9,6 +9,7 @@ void ll_needs_run(const struct ll_needs *n, struct ll_resolver *r)
 {
     struct ll_need need;
 
+    ll_resolver_until(r, n->deadline);
     while (n->need(n->engine, &need)) {
         struct ll_need_answer answer = {.id = need.id};
         struct ll_dns_answer dns;
@@ -24,4 +25,5 @@ void ll_needs_run(const struct ll_needs *n, struct ll_resolver *r)
         if (n->time)
             n->time(n->engine, ll_now_ms());
     }
+    ll_resolver_until(r, 0);
 }

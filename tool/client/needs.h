@@ -18,22 +18,23 @@ struct ll_needs {
     bool (*need)(void *engine, struct ll_need *ret);
     void (*answer)(void *engine, const struct ll_need_answer *);
     void (*time)(void *engine, uint64_t now); /* told after each answer; NULL: it has no deadline */
+    uint64_t deadline;                        /* ms; no question takes longer; 0: none */
 };
 
 /* Asks and answers until the engine asks no more. */
 void ll_needs_run(const struct ll_needs *, struct ll_resolver *);
 
 /* Defines ll_needs_run_X(struct ll_X *, struct ll_resolver *) out of ll_X_need and ll_X_answer. */
-#define LL_NEEDS_ENGINE(X) LL_NEEDS_ENGINE_(X, NULL)
-/* As that, for an engine with ll_X_time. */
+#define LL_NEEDS_ENGINE(X) LL_NEEDS_ENGINE_(X, NULL, 0)
+/* As that, for an engine with ll_X_time and ll_X_deadline. */
 #define LL_NEEDS_TIMED_ENGINE(X)                                                                   \
     static void ll_needs_time_##X(void *e, uint64_t now)                                           \
     {                                                                                              \
         ll_##X##_time(e, now);                                                                     \
     }                                                                                              \
-    LL_NEEDS_ENGINE_(X, ll_needs_time_##X)
+    LL_NEEDS_ENGINE_(X, ll_needs_time_##X, ll_##X##_deadline(e))
 
-#define LL_NEEDS_ENGINE_(X, time_fn)                                                               \
+#define LL_NEEDS_ENGINE_(X, time_fn, until)                                                        \
     static bool ll_needs_need_##X(void *e, struct ll_need *ret)                                    \
     {                                                                                              \
         return ll_##X##_need(e, ret);                                                              \
@@ -44,7 +45,7 @@ void ll_needs_run(const struct ll_needs *, struct ll_resolver *);
     }                                                                                              \
     static void ll_needs_run_##X(struct ll_##X *e, struct ll_resolver *r)                          \
     {                                                                                              \
-        const struct ll_needs n = {e, ll_needs_need_##X, ll_needs_answer_##X, (time_fn)};          \
+        const struct ll_needs n = {e, ll_needs_need_##X, ll_needs_answer_##X, (time_fn), (until)}; \
                                                                                                    \
         ll_needs_run(&n, r);                                                                       \
     }

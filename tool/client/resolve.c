@@ -16,7 +16,8 @@
 struct ll_resolver {
     struct ub_ctx *ctx;
     struct ll_resolver_from from;
-    bool plain; /* DNSSEC is not validated: the forwarder takes the signatures away */
+    uint64_t until; /* ms: see ll_resolver_until */
+    bool plain;     /* DNSSEC is not validated: the forwarder takes the signatures away */
 };
 
 /* Zones that libunbound answers by itself, and that would hide what a resolver says. */
@@ -123,8 +124,11 @@ static int resolve(struct ll_resolver *r, const char *name, int type, struct ub_
     uint64_t end = ll_now_ms() + (uint64_t)(seconds < 3600 ? seconds : 3600) * 1000;
     struct wait w = {false, 0, NULL};
     int id = 0;
-    int error = ub_resolve_async(r->ctx, name, type, 1, &w, on_answer, &id);
+    int error;
 
+    if (r->until && r->until < end)
+        end = r->until;
+    error = ub_resolve_async(r->ctx, name, type, 1, &w, on_answer, &id);
     while (error == 0 && !w.done) {
         struct pollfd fd = {ub_fd(r->ctx), POLLIN, 0};
         uint64_t now = ll_now_ms();
@@ -195,6 +199,11 @@ static bool give_up_dnssec(struct ll_resolver *r, struct ll_arena *arena)
     r->ctx = plain;
     r->plain = true;
     return true;
+}
+
+void ll_resolver_until(struct ll_resolver *r, uint64_t until)
+{
+    r->until = until;
 }
 
 void ll_resolver_ask(struct ll_resolver *r, struct ll_slice name, enum ll_dns_type type,

@@ -35,6 +35,9 @@ void ll_resolver_free(struct ll_resolver *);
 void ll_resolver_ask(struct ll_resolver *, struct ll_slice name, enum ll_dns_type,
                      struct ll_arena *, struct ll_dns_answer *ret);
 
+/* No question goes on beyond that time (ll_now_ms); 0: each has the time-out alone. */
+void ll_resolver_until(struct ll_resolver *, uint64_t until);
+
 /* ---- where mail for a domain goes (RFC 5321 5.1, RFC 7505) ------------------------------------
  */
 

@@ -293,6 +293,7 @@ static void time_limit(void **state)
             ll_spf_answer(s, &(struct ll_need_answer){.id = need.id, .dns = &dns});
         }
         assert_true(ll_spf_need(s, &need));
+        assert_int_equal(ll_spf_deadline(s), 77 + LL_SPF_TIME_MAX);
         ll_spf_time(s, 77 + rows[i].late);
         assert_int_equal(ll_spf_result(s, &r), rows[i].code >= 0);
         if (rows[i].code >= 0)
