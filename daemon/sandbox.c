@@ -46,6 +46,7 @@ static void keeper_paths(struct paths *p, const struct ll_conf *c)
     for (size_t i = 0; i < c->n_listener; i++)
         if (c->listener[i].client_ca[0])
             add_folder_of(p, c->listener[i].client_ca, LL_ACCESS_READ);
+    add(p, c->state_dir, LL_ACCESS_READ); /* dkim/ may be made later */
 }
 
 static void auth_paths(struct paths *p, const struct ll_conf *c)

@@ -20,6 +20,10 @@ static const struct words words[] = {
     {"", "log_format", {"text", "json"}},
     {"", "prefer", {"ipv6", "ipv4", "ipv6-only", "ipv4-only"}},
     {"route", "prefer", {"", "ipv6", "ipv4", "ipv6-only", "ipv4-only"}},
+    {"", "dmarc", {"enforce", "quarantine", "report", "off"}},
+    {"", "spf_fail", {"accept", "junk", "reject"}},
+    {"", "check_late", {"accept", "defer"}},
+    {"domain", "dmarc", {"", "enforce", "quarantine", "report", "off"}},
     {"listener", "kind", {"mx", "submission"}},
     {"listener", "tls", {"starttls", "implicit", "none"}},
     {"route", "via", {"mx", "smarthost", "lmtp", "discard"}},
@@ -61,6 +65,7 @@ static const struct range ranges[] = {
     {"lifetime", 0, 365 * 86400},
     {"smtp_port", 1, 65535},
     {"port", 0, 65535},
+    {"check_timeout", 1, 90}, /* DESIGN 3: 120 s in all from the final dot to the reply */
     {"drain", 0, 3600},
 };
 
@@ -370,6 +375,14 @@ static void check_route(struct ll_conf_faults *f, const struct ll_conf *c,
                       v->certificate);
 }
 
+static void check_networks(struct ll_conf_faults *f, const char *name, char *const *list)
+{
+    for (size_t i = 0; list[i]; i++)
+        if (!is_network(list[i]))
+            ll_conf_fault(f, at(f, "", "", name),
+                          "\"%s\" is no network; write 192.0.2.0/24 or 2001:db8::/32", list[i]);
+}
+
 static void check_global(struct ll_conf_faults *f, struct ll_conf *c)
 {
     struct ll_slice host;
@@ -389,11 +402,8 @@ static void check_global(struct ll_conf_faults *f, struct ll_conf *c)
         free(c->hostname);
         c->hostname = name;
     }
-    for (size_t i = 0; c->trusted_networks[i]; i++)
-        if (!is_network(c->trusted_networks[i]))
-            ll_conf_fault(f, at(f, "", "", "trusted_networks"),
-                          "\"%s\" is no network; write 192.0.2.0/24 or 2001:db8::/32",
-                          c->trusted_networks[i]);
+    check_networks(f, "trusted_networks", c->trusted_networks);
+    check_networks(f, "forwarders", c->forwarders);
     if (c->postmaster[0] && !is_mailbox(c->postmaster))
         ll_conf_fault(f, at(f, "", "", "postmaster"),
                       "postmaster \"%s\" is no mail address; write it like ann@example.org",

@@ -14,6 +14,7 @@
 
 #define PART_MAX   200         /* octets of one folder name, escapes included: below NAME_MAX */
 #define CHUNK      (64u << 10) /* octets read and converted at a time */
+#define JUNK       ".Junk"     /* Maildir++: a folder beside new and cur */
 #define SYNCFS_MIN 8           /* letters in a batch from which one syncfs beats flushing each */
 
 struct ll_maildir {
@@ -27,7 +28,7 @@ struct ll_maildir {
 /* One letter on its way through a batch. */
 struct work {
     char name[128];
-    int tmp;     /* directory descriptors; shared by letters to one mailbox */
+    int tmp;     /* directory descriptors; shared by letters to one folder */
     int dir_new; /* -1: not open */
     int file;    /* -1: none */
     bool owns;   /* of the two directories */
@@ -111,6 +112,14 @@ static int open_folders(struct ll_maildir *m, const struct ll_maildir_item *item
     int box = open_mailbox(m, item->mailbox);
     int cur;
 
+    if (box >= 0 && item->junk) {
+        int junk = open_or_make(box, JUNK);
+        int saved = errno;
+
+        close(box);
+        box = junk;
+        errno = saved;
+    }
     if (box < 0)
         return errno;
     w->owns = true;
@@ -277,6 +286,8 @@ static int write_letter(struct ll_maildir *m, struct work *w, const struct ll_ma
 
     ll_buf_printf(&head, "Return-Path: <%.*s>\r\nDelivered-To: %.*s\r\n",
                   LL_FMT(item->reverse_path), LL_FMT(item->address));
+    if (item->junk)
+        ll_buf_puts(&head, "X-Quarantine: the sender is not proved\r\n");
     ll_buf_put_slice(&head, item->prepend);
     m->out_n = 0;
     if (!head.failed)
@@ -387,7 +398,7 @@ void ll_maildir_deliver(struct ll_maildir *m, struct ll_maildir_item *items, siz
     for (size_t i = 0; i < n; i++) {
         w[i] = (struct work){.tmp = -1, .dir_new = -1, .file = -1};
         for (size_t k = 0; k < i && w[i].dir_new < 0; k++)
-            if (w[k].owns && w[k].dir_new >= 0 &&
+            if (w[k].owns && w[k].dir_new >= 0 && items[k].junk == items[i].junk &&
                 ll_slice_caseeq(items[k].mailbox, items[i].mailbox)) {
                 w[i].tmp = w[k].tmp;
                 w[i].dir_new = w[k].dir_new;

@@ -32,6 +32,7 @@ struct ll_maildir_item {
     uint64_t letter;
     uint32_t index; /* of the recipient */
     int64_t arrived_ms;
+    bool junk; /* into the folder Junk (Maildir++: .Junk), with a field that says so */
     /* set by deliver: */
     int error;      /* 0, or an errno value: not delivered, nothing left behind in new */
     bool duplicate; /* it lay in new already */

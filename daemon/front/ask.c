@@ -288,7 +288,8 @@ int front_on_probe(struct ll_peer *peer, const struct ll_msg *m)
 
 static const enum ll_role asked_role[] = {
     [ASKED_NOTHING] = LL_ROLE_COUNT, [ASKED_LOGIN] = LL_ROLE_AUTH,  [ASKED_SENDER] = LL_ROLE_AUTH,
-    [ASKED_ADDR] = LL_ROLE_AUTH,     [ASKED_PROBE] = LL_ROLE_RELAY, [ASKED_STORE] = LL_ROLE_COUNT,
+    [ASKED_ADDR] = LL_ROLE_AUTH,     [ASKED_PROBE] = LL_ROLE_RELAY, [ASKED_CHECK] = LL_ROLE_COUNT,
+    [ASKED_STORE] = LL_ROLE_COUNT,
 };
 
 void front_ask_late(struct session *s)
@@ -298,6 +299,10 @@ void front_ask_late(struct session *s)
                           : asked == ASKED_PROBE ? ll_policy_probe(0)
                                                  : ll_verdict_later;
 
+    if (asked == ASKED_CHECK) {
+        front_check_late(s);
+        return;
+    }
     if (asked == ASKED_SENDER)
         front_letter_forget(s);
     front_answer(s, &v);

@@ -64,17 +64,27 @@ static void tls_changed(void *arg)
     front_listeners_update(arg);
 }
 
-static void take_trusted(struct front *f)
+/* Returns the entries that are no networks. */
+static size_t take_list(struct ll_networks *list, char *const *texts)
 {
     struct ll_networks nets;
     size_t bad = 0;
 
-    if (!ll_networks_init(&nets, f->proc->conf->trusted_networks, &bad))
-        return; /* the old ones stay */
-    ll_networks_release(&f->trusted);
-    f->trusted = nets;
+    if (!ll_networks_init(&nets, texts, &bad))
+        return 0; /* the old ones stay */
+    ll_networks_release(list);
+    *list = nets;
+    return bad;
+}
+
+static void take_networks(struct front *f)
+{
+    size_t bad = take_list(&f->trusted, f->proc->conf->trusted_networks) +
+                 take_list(&f->forwarders, f->proc->conf->forwarders);
+
+    take_list(&f->exceptions, f->proc->conf->dmarc_exceptions); /* domains are in it, too */
     if (bad > 0)
-        ll_log(LL_LOG_ERROR, "trusted-networks-bad", LL_FU("entries", bad));
+        ll_log(LL_LOG_ERROR, "networks-bad", LL_FU("entries", bad));
 }
 
 static bool slots_init(struct front *f)
@@ -120,12 +130,13 @@ static int front_start(struct ll_proc *proc)
     f->addr_cache = calloc(ADDR_CACHE, sizeof(f->addr_cache[0]));
     f->writer = ll_writer_new(proc);
     f->tls = ll_keeper_client_new(proc, tls_changed, f);
+    f->dkim = ll_dkim_client_new(proc);
     f->tick = event_new(proc->base, -1, EV_PERSIST, on_tick, f);
     f->drain = event_new(proc->base, -1, 0, on_drain_end, f);
-    if (!f->addr_cache || !f->writer || !f->tls || !f->tick || !f->drain || !slots_init(f) ||
-        event_add(f->tick, &every) != 0)
+    if (!f->addr_cache || !f->writer || !f->tls || !f->dkim || !f->tick || !f->drain ||
+        !slots_init(f) || !front_check_init(f) || event_add(f->tick, &every) != 0)
         return -1;
-    take_trusted(f);
+    take_networks(f);
     front_local_reconf(f);
     return 0;
 }
@@ -135,7 +146,7 @@ static void front_reconf(struct ll_proc *proc, const struct ll_conf *old)
     struct front *f = proc->state;
 
     (void)old;
-    take_trusted(f);
+    take_networks(f);
     ll_keeper_client_reconf(f->tls);
     memset(f->addr_cache, 0, ADDR_CACHE * sizeof(f->addr_cache[0]));
     front_listeners_reconf(f);
@@ -152,9 +163,10 @@ static void front_peer_up(struct ll_peer *peer)
 {
     struct front *f = peer->proc->state;
 
-    if (peer->role == LL_ROLE_KEEPER)
+    if (peer->role == LL_ROLE_KEEPER) {
         ll_keeper_client_up(f->tls, peer);
-    else if (peer->role == LL_ROLE_QUEUE)
+        ll_dkim_client_up(f->dkim, peer);
+    } else if (peer->role == LL_ROLE_QUEUE)
         ll_writer_queue_up(f->writer, peer);
 }
 
@@ -162,10 +174,13 @@ static void front_peer_down(struct ll_peer *peer)
 {
     struct front *f = peer->proc->state;
 
-    if (peer->role == LL_ROLE_KEEPER)
+    if (peer->role == LL_ROLE_KEEPER) {
         ll_keeper_client_down(f->tls);
-    else if (peer->role == LL_ROLE_QUEUE)
+        ll_dkim_client_down(f->dkim);
+    } else if (peer->role == LL_ROLE_QUEUE)
         ll_writer_queue_down(f->writer);
+    else if (peer->role == LL_ROLE_DNS)
+        front_check_lost(f);
     else
         front_ask_lost(f, peer->role, peer->index);
 }
@@ -210,6 +225,13 @@ static int on_keeper_message(struct ll_peer *peer, const struct ll_msg *m)
     return ll_keeper_client_msg(f->tls, peer, m);
 }
 
+static int on_dkim_message(struct ll_peer *peer, const struct ll_msg *m)
+{
+    struct front *f = peer->proc->state;
+
+    return ll_dkim_client_msg(f->dkim, peer, m);
+}
+
 const struct ll_role_ops ll_role_front = {
     .start = front_start,
     .reconf = front_reconf,
@@ -224,10 +246,13 @@ const struct ll_role_ops ll_role_front = {
             [LL_MSG_TICKET_KEYS] = on_keeper_message,
             [LL_MSG_CLIENT_CA] = on_keeper_message,
             [LL_MSG_SIGN_ANSWER] = on_keeper_message, /* one that came too late */
+            [LL_MSG_DKIM_KEYS] = on_dkim_message,
+            [LL_MSG_DKIM_ANSWER] = on_dkim_message,
             [LL_MSG_LOGIN_ANSWER] = front_on_login,
             [LL_MSG_SENDER_ANSWER] = front_on_sender,
             [LL_MSG_ADDR_ANSWER] = front_on_addr,
             [LL_MSG_PROBE_ANSWER] = front_on_probe,
+            [LL_MSG_DNS_ANSWER] = front_on_dns,
             [LL_MSG_LOCAL] = front_on_local,
             [LL_MSG_SEGMENT] = on_writer_message,
             [LL_MSG_FILE] = on_writer_message,

@@ -7,6 +7,7 @@
  *   ask.c      the engine's questions, put to auth and relay
  *   letter.c   one letter: recipients, content, checks, into the journal
  *   trace.c    its Received field, receipt and log line
+ *   check.c    who sent it: the engine's questions put to dns, and what follows from its results
  *   policy.c   every verdict;  networks.c  trusted networks
  *
  * Sessions read into one scratch buffer of the process and keep only what the engine did not take,
@@ -19,6 +20,7 @@
 #include "daemon/front/networks.h"
 #include "daemon/front/policy.h"
 #include "daemon/journal/writer.h"
+#include "daemon/dkim_client.h"
 #include "daemon/keeper_client.h"
 #include "daemon/proc.h"
 #include "letterlock/msg.h"
@@ -83,7 +85,15 @@ enum mode {
 };
 
 /* The question that waits for another process. */
-enum asked { ASKED_NOTHING, ASKED_LOGIN, ASKED_SENDER, ASKED_ADDR, ASKED_PROBE, ASKED_STORE };
+enum asked {
+    ASKED_NOTHING,
+    ASKED_LOGIN,
+    ASKED_SENDER,
+    ASKED_ADDR,
+    ASKED_PROBE,
+    ASKED_CHECK, /* the letter is whole, and its sender is still being looked at */
+    ASKED_STORE
+};
 
 struct letter;
 
@@ -165,10 +175,12 @@ struct letter {
     struct ll_body_file *file;
     struct rcpt *rcpts;
     size_t n_rcpts, cap_rcpts;
-    struct ll_verdict verdict; /* code not 0: refused, the rest is thrown away */
-    uint64_t octets;           /* of the content as it will be stored */
-    uint64_t received;         /* octets of the content as it came */
-    uint64_t declared;         /* SIZE, or 0 */
+    struct check *check;             /* who sent it; NULL: not looked at */
+    struct ll_dkim_signing *signing; /* submission: our signatures; NULL: none */
+    struct ll_verdict verdict;       /* code not 0: refused, the rest is thrown away */
+    uint64_t octets;                 /* of the content as it will be stored */
+    uint64_t received;               /* octets of the content as it came */
+    uint64_t declared;               /* SIZE, or 0 */
     int64_t arrived_ms;
     size_t counted; /* octets counted in front->gathered */
     uint32_t header_length;
@@ -193,8 +205,12 @@ struct front {
     struct ll_proc *proc;
     struct ll_writer *writer;
     struct ll_keeper_client *tls;
+    struct ll_dkim_client *dkim;
     struct listener *listeners;
-    struct ll_networks trusted;
+    struct ll_networks trusted, forwarders, exceptions;
+    struct check_ask *asks; /* questions to dns that are open */
+    uint32_t free_ask;      /* the first free one; n_asks: none */
+    uint32_t n_asks;
     TAILQ_HEAD(sessions, session) sessions;
     struct session **slots; /* by slot; NULL: free */
     uint32_t *free_slots;
@@ -264,9 +280,32 @@ void front_letter_end(struct session *, const struct ll_smtp_content *);
 /* Body files have come: letters that wait for one go on. */
 void front_letters_files(struct front *);
 void front_letter_no_file(struct session *); /* none came in time; may free the session */
+void front_checked(struct session *);        /* ASKED_CHECK is answered; may free the session */
 void front_letter_forget(struct session *);  /* RESET, or the session ends */
 void front_letters_release(struct front *);
 struct ll_slice front_letter_reverse(const struct letter *);
+
+/* check.c */
+bool front_check_init(struct front *);
+/* The content is about to come: begins where this client's letters are looked at. */
+void front_check_begin(struct session *, struct letter *);
+void front_check_feed(struct letter *, struct ll_slice);
+/* The letter is whole. True: all is known; else front_checked will be called. */
+bool front_check_end(struct letter *);
+void front_check_free(struct letter *);
+void front_check_late(struct session *); /* no answer in time: calls front_checked */
+void front_check_lost(struct front *);   /* dns is gone */
+int front_on_dns(struct ll_peer *, const struct ll_msg *);
+/* Decides: sets flags of recipients, or refuses. */
+struct ll_verdict front_check_decide(struct session *, struct letter *);
+bool front_check_proves(const struct letter *);
+/* Appends Authentication-Results, and Received-SPF where it is wanted. */
+void front_check_fields(struct session *, const struct letter *, struct ll_buf *out);
+struct ll_json;
+void front_check_facts(const struct letter *, struct ll_json *);
+/* Words for the log; "" where nothing was looked at. */
+const char *front_check_dmarc(const struct letter *);
+struct ll_slice front_authserv_id(const struct front *);
 
 /* local.c */
 int front_on_local(struct ll_peer *, const struct ll_msg *);

@@ -2,6 +2,7 @@
 #include "daemon/front/front.h"
 #include "io/clock.h"
 #include "io/log.h"
+#include "letterlock/authres.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -48,6 +49,9 @@ static void letter_free(struct letter *l)
     struct front *f = l->front;
 
     f->n_letters--;
+    front_check_free(l);
+    ll_dkim_signing_free(l->signing);
+    l->signing = NULL;
     drop_content(l);
     if (f->n_spare >= FRONT_SPARE || l->text.cap > BODY_KEEP || l->cap_rcpts > 128) {
         letter_delete(l);
@@ -219,13 +223,17 @@ static struct ll_verdict verdict_of_msg(enum ll_msg_error e)
 struct ll_verdict front_letter_data(struct session *s)
 {
     struct letter *l = s->letter;
+    struct ll_verdict v;
 
     if (!l)
         return ll_verdict_later;
     if (s->front->gathered > FRONT_GATHER_MAX)
         return ll_verdict_busy;
     l->arrived_ms = ll_unix_ms();
-    return ll_policy_stored(ll_writer_ready(s->front->writer, 0));
+    v = ll_policy_stored(ll_writer_ready(s->front->writer, 0));
+    if (v.code == 0)
+        front_check_begin(s, l);
+    return v;
 }
 
 /* Replaces the header in front of the body by the one that the fix-up made. */
@@ -266,6 +274,22 @@ static void fix_up(struct letter *l, struct ll_slice header)
     ll_buf_release(&out);
 }
 
+/* Authentication-Results in our name that we did not write (RFC 8601 5). */
+static void strip_forged(struct letter *l, size_t header_n)
+{
+    struct ll_slice header = ll_slice(l->body.p, header_n), id = front_authserv_id(l->front);
+    struct ll_buf out = LL_BUF(LL_MSG_HEADER_MAX + 4096);
+    unsigned removed = 0;
+
+    if (!ll_authres_strip(header, &id, 1, &out, &removed) ||
+        (removed > 0 && !replace_header(l, &out, header_n)))
+        refuse(l, ll_verdict_later);
+    if (removed > 0)
+        ll_log(LL_LOG_INFO, "forged-results", LL_FU("fields", removed),
+               LL_F("from", front_letter_reverse(l)));
+    ll_buf_release(&out);
+}
+
 /* Recipients to whom this letter was delivered before (RFC 5321 6.3). */
 static void find_loops(struct letter *l, struct ll_slice header)
 {
@@ -284,6 +308,17 @@ static void find_loops(struct letter *l, struct ll_slice header)
     }
     if (loops > 0 && loops == l->n_rcpts)
         refuse(l, ll_verdict_loop);
+}
+
+/* Letters that start here are signed as they will be sent: the header that is final now, what has
+ * come of the body, and the rest as it comes. */
+static void begin_signing(struct letter *l)
+{
+    l->signing = ll_dkim_signing_new(l->front->dkim, l->arrived_ms / 1000);
+    if (l->signing)
+        ll_dkim_signing_feed(l->signing, ll_buf_slice(&l->body));
+    else if (ll_dkim_client_signs(l->front->dkim))
+        refuse(l, ll_verdict_later);
 }
 
 /* The header section is whole: `length` octets of the gathered content, the empty line included
@@ -309,10 +344,16 @@ static void check_header(struct letter *l, size_t length, size_t header_n)
         find_loops(l, header);
     if (l->verdict.code != 0)
         return;
-    if (l->session && l->session->service->submission)
-        fix_up(l, header);
-    else if (l->facts.from > 1)
+    if (l->facts.from > 1 && !(l->session && l->session->service->submission)) {
         refuse(l, ll_verdict_many_from);
+        return;
+    }
+    if (l->facts.authres > 0)
+        strip_forged(l, header_n);
+    if (l->verdict.code == 0 && l->session && l->session->service->submission)
+        fix_up(l, ll_slice(l->body.p, header_n - (length - l->header_length)));
+    if (l->verdict.code == 0 && l->session && l->session->service->submission)
+        begin_signing(l);
 }
 
 static void flush_chunk(struct letter *l)
@@ -350,8 +391,11 @@ void front_letter_body(struct letter *l, struct ll_slice in)
     l->received += in.n;
     if (l->verdict.code != 0)
         return;
+    front_check_feed(l, in);
     if (!l->header_done)
         ll_msg_end_feed(&l->end, in);
+    if (l->signing)
+        ll_dkim_signing_feed(l->signing, in);
     ll_buf_put_slice(&l->body, in);
     if (l->body.cap != l->counted)
         count_memory(l);
@@ -400,6 +444,8 @@ static uint8_t letter_flags(const struct session *s, const struct letter *l)
 {
     uint8_t flags = s->login || s->trusted || s->named_peer ? LL_LETTER_TRUSTED : 0;
 
+    if (front_check_proves(l))
+        flags |= LL_LETTER_PROVED;
     if (l->eight_bit)
         flags |= LL_LETTER_8BIT;
     if (l->utf8 || (l->declared_utf8 && l->facts.eight_bit))
@@ -428,6 +474,11 @@ static void hand_over(struct session *s, struct letter *l)
     struct ll_body_file *file = l->file;
     size_t prepend_n;
 
+    front_check_fields(s, l, &l->tail);
+    if (l->signing && !ll_dkim_signing_finish(l->signing, &l->tail)) {
+        refuse(l, ll_verdict_unsigned);
+        return;
+    }
     if (!front_trace_received(s, l, &l->tail)) {
         refuse(l, ll_verdict_later);
         return;
@@ -498,6 +549,16 @@ static void finish(struct session *s, struct letter *l)
     front_reply(s, &v);
 }
 
+static void decide(struct session *s, struct letter *l)
+{
+    struct ll_verdict v = {0};
+
+    if (l->verdict.code == 0)
+        v = front_check_decide(s, l);
+    if (v.code != 0)
+        refuse(l, v);
+}
+
 void front_letter_end(struct session *s, const struct ll_smtp_content *content)
 {
     struct letter *l = s->letter;
@@ -509,7 +570,21 @@ void front_letter_end(struct session *s, const struct ll_smtp_content *content)
     l->eight_bit = content->eight_bit;
     if (l->verdict.code == 0 && !l->header_done) /* all of it is header */
         check_header(l, l->body.n, l->body.n);
+    if (l->verdict.code == 0 && !front_check_end(l)) {
+        s->asked = ASKED_CHECK;
+        s->deadline = ll_now_ms() + (uint64_t)s->front->proc->conf->check_timeout * 1000;
+        return;
+    }
+    decide(s, l);
     finish(s, l);
+}
+
+void front_checked(struct session *s)
+{
+    s->asked = ASKED_NOTHING;
+    decide(s, s->letter);
+    finish(s, s->letter);
+    front_resume(s);
 }
 
 /* ---- waiting for a body file

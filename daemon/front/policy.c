@@ -20,6 +20,16 @@ const struct ll_verdict ll_verdict_busy = {452, "4.3.2", "Too many letters at on
 const struct ll_verdict ll_verdict_many_from = {554, "5.6.0",
                                                 "The letter has more than one From field"};
 
+const struct ll_verdict ll_verdict_dmarc = {
+    550, "5.7.26", "The author's domain does not let this server send for it (DMARC)"};
+const struct ll_verdict ll_verdict_spf = {
+    550, "5.7.23", "The reverse-path's domain does not let this server send for it (SPF)"};
+const struct ll_verdict ll_verdict_check_late = {
+    451, "4.7.24", "Who sent the letter cannot be checked now, try again later"};
+
+const struct ll_verdict ll_verdict_unsigned = {451, "4.7.5",
+                                               "The letter cannot be signed now, try again later"};
+
 static const struct ll_verdict yes = {0, NULL, NULL};
 
 bool ll_policy_may_relay(const struct ll_client_rights *r)
@@ -71,6 +81,56 @@ struct ll_verdict ll_policy_probe(uint16_t code)
     if (code >= 200 && code < 300)
         return yes;
     return code >= 500 && code < 600 ? refused : later;
+}
+
+enum ll_dmarc_apply ll_policy_apply(const char *setting)
+{
+    static const char *const words[] = {[LL_DMARC_OFF] = "off",
+                                        [LL_DMARC_REPORT] = "report",
+                                        [LL_DMARC_JUNK] = "quarantine",
+                                        [LL_DMARC_ENFORCE] = "enforce"};
+
+    for (size_t i = 0; i < LL_COUNT(words); i++)
+        if (strcmp(setting, words[i]) == 0)
+            return (enum ll_dmarc_apply)i;
+    return LL_DMARC_ENFORCE;
+}
+
+enum ll_fate ll_policy_dmarc(enum ll_dmarc_apply apply, const struct ll_dmarc_result *r,
+                             const struct ll_provenance *p, const char **ret_override)
+{
+    *ret_override = NULL;
+    if (r->code != LL_DMARC_FAIL || r->disposition == LL_DMARC_P_NONE)
+        return LL_FATE_ACCEPT;
+    if (apply <= LL_DMARC_REPORT || p->exception) {
+        *ret_override = "local_policy";
+        return LL_FATE_ACCEPT;
+    }
+    if (p->arc_pass) {
+        *ret_override = "trusted_forwarder";
+        return LL_FATE_ACCEPT;
+    }
+    if (r->disposition == LL_DMARC_P_QUARANTINE)
+        return LL_FATE_JUNK;
+    /* RFC 9989 7.4: not refused for p=reject alone, where there is a reason to think otherwise. */
+    if (p->list || p->forwarder || p->arc_known) {
+        *ret_override = p->list ? "mailing_list" : "trusted_forwarder";
+        return LL_FATE_JUNK;
+    }
+    if (apply == LL_DMARC_JUNK) {
+        *ret_override = "local_policy";
+        return LL_FATE_JUNK;
+    }
+    return LL_FATE_REJECT;
+}
+
+enum ll_fate ll_policy_spf(const char *setting, const struct ll_check_result *r,
+                           const struct ll_provenance *p)
+{
+    if (!r->have_spf || r->spf.code != LL_SPF_FAIL || strcmp(setting, "accept") == 0 ||
+        r->dmarc.code == LL_DMARC_PASS || p->exception || p->forwarder || p->arc_pass)
+        return LL_FATE_ACCEPT;
+    return strcmp(setting, "reject") == 0 && !p->list ? LL_FATE_REJECT : LL_FATE_JUNK;
 }
 
 struct ll_verdict ll_policy_login(uint8_t result)

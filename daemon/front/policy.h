@@ -7,6 +7,7 @@
 
 #include "daemon/journal/writer.h"
 #include "daemon/msg.h"
+#include "letterlock/check.h"
 #include "letterlock/smtpd.h"
 
 /* Code 0: yes (the engine's own words). */
@@ -36,6 +37,33 @@ struct ll_verdict ll_policy_rcpt(const struct ll_client_rights *, uint8_t addr_k
 /* The inner server's answer; 0: not known. */
 struct ll_verdict ll_policy_probe(uint16_t code);
 
+/* ---- who sent it: DMARC, and SPF alone ----------------------------------------------------------
+ */
+
+/* A domain's setting `dmarc`. */
+enum ll_dmarc_apply { LL_DMARC_OFF, LL_DMARC_REPORT, LL_DMARC_JUNK, LL_DMARC_ENFORCE };
+enum ll_dmarc_apply ll_policy_apply(const char *setting);
+
+/* What else is known of the letter. */
+struct ll_provenance {
+    bool list;      /* it has a List-Id (RFC 2919): a list sent it on */
+    bool forwarder; /* its client is in `forwarders` */
+    bool exception; /* its author or client is in `dmarc_exceptions` */
+    bool arc_pass;  /* a trusted sealer says that DMARC passed there */
+    bool arc_known; /* the chain holds, and a trusted sealer made its newest seal */
+};
+
+enum ll_fate { LL_FATE_ACCEPT, LL_FATE_JUNK, LL_FATE_REJECT };
+
+/* What happens to a letter for a recipient whose domain has that setting. *ret_override, where the
+ * author's domain asked for more: the word of RFC 9990 for why ("local_policy", "mailing_list",
+ * "trusted_forwarder"); else NULL. */
+enum ll_fate ll_policy_dmarc(enum ll_dmarc_apply, const struct ll_dmarc_result *,
+                             const struct ll_provenance *, const char **ret_override);
+/* The same for the setting `spf_fail`. */
+enum ll_fate ll_policy_spf(const char *setting, const struct ll_check_result *,
+                           const struct ll_provenance *);
+
 /* LOGIN_ANSWER (enum ll_login). */
 struct ll_verdict ll_policy_login(uint8_t result);
 /* A letter may begin, or is stored. */
@@ -43,6 +71,7 @@ struct ll_verdict ll_policy_stored(enum ll_stored);
 /* Fixed verdicts. */
 extern const struct ll_verdict ll_verdict_auth_away, ll_verdict_later, ll_verdict_sender,
     ll_verdict_local_sender, ll_verdict_rate, ll_verdict_loop, ll_verdict_received, ll_verdict_full,
-    ll_verdict_busy, ll_verdict_many_from;
+    ll_verdict_busy, ll_verdict_many_from, ll_verdict_dmarc, ll_verdict_spf, ll_verdict_check_late,
+    ll_verdict_unsigned;
 
 #endif

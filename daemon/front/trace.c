@@ -59,6 +59,7 @@ void front_trace_facts(struct session *s, struct letter *l, struct ll_buf *out)
         ll_json_str(&j, "login", ll_smtpd_user(s->smtpd));
     else if (s->trusted)
         ll_json_bool(&j, "trusted_network", true);
+    front_check_facts(l, &j);
     ll_json_int(&j, "size", (int64_t)l->octets);
     ll_json_close(&j);
 }
@@ -74,7 +75,7 @@ void front_trace_log(const struct letter *l, uint64_t id)
     ll_log(LL_LOG_INFO, "letter", LL_F("id", ll_buf_slice(&name)),
            LL_F("from", front_letter_reverse(l)), LL_FU("recipients", l->n_rcpts),
            LL_FU("size", l->octets), LL_FS("client", s ? front_client(s, ip) : "gone"),
-           LL_FS("tls", tls ? tls->version : ""),
+           LL_FS("tls", tls ? tls->version : ""), LL_FS("dmarc", front_check_dmarc(l)),
            LL_F("login", s && s->login ? ll_smtpd_user(s->smtpd) : LL_LIT("")),
            LL_FU("session", s ? s->id : 0));
     ll_buf_release(&name);

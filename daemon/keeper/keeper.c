@@ -16,9 +16,11 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
+#include "daemon/keeper/dkim.h"
 #include "daemon/keeper/load.h"
 #include "daemon/keeper/secret.h"
 #include "daemon/proc.h"
+#include "io/clock.h"
 #include "io/log.h"
 #include "io/tls.h"
 #include "io/tls_provider.h"
@@ -36,6 +38,7 @@ struct listener {
 
 struct keeper {
     struct ll_keys *keys, *before;
+    struct ll_dkim_store *dkim;
     uint32_t generation, next_number;
     struct listener *listener;
     size_t n_listener;
@@ -48,6 +51,12 @@ struct keeper {
 static bool is_front(enum ll_role r)
 {
     return r == LL_ROLE_FRONT_MX || r == LL_ROLE_FRONT_SUB;
+}
+
+/* Those who send letters that start here; never the front of the open port. */
+static bool may_sign_letters(enum ll_role r)
+{
+    return r == LL_ROLE_FRONT_SUB || r == LL_ROLE_POST;
 }
 
 static bool may_use(const struct ll_key *k, enum ll_role r)
@@ -110,6 +119,8 @@ static void send_listeners(const struct keeper *kp, struct ll_peer *to)
 /* Listeners first: a set of certificates then finds its servers in order. */
 static void send_all(const struct keeper *kp, struct ll_peer *to)
 {
+    if (may_sign_letters(to->role))
+        ll_dkim_store_send(kp->dkim, to);
     if (!is_front(to->role) && to->role != LL_ROLE_RELAY)
         return;
     send_listeners(kp, to);
@@ -118,9 +129,10 @@ static void send_all(const struct keeper *kp, struct ll_peer *to)
 
 static void each_peer(struct ll_proc *proc, void (*f)(const struct keeper *, struct ll_peer *))
 {
-    static const enum ll_role roles[] = {LL_ROLE_FRONT_MX, LL_ROLE_FRONT_SUB, LL_ROLE_RELAY};
+    static const enum ll_role roles[] = {LL_ROLE_FRONT_MX, LL_ROLE_FRONT_SUB, LL_ROLE_RELAY,
+                                         LL_ROLE_POST};
     const int64_t workers[] = {proc->conf->mx_workers, proc->conf->submission_workers,
-                               proc->conf->relay_workers};
+                               proc->conf->relay_workers, 1};
     for (size_t r = 0; r < LL_COUNT(roles); r++)
         for (unsigned i = 0; i < (uint64_t)workers[r]; i++) {
             struct ll_peer *p = ll_proc_peer(proc, roles[r], i);
@@ -267,6 +279,21 @@ static bool load_keys(struct ll_proc *proc)
     return true;
 }
 
+/* A fault keeps the keys that there were. */
+static bool load_dkim(struct ll_proc *proc)
+{
+    struct keeper *kp = proc->state;
+    struct ll_buf err = LL_BUF(65536);
+    struct ll_dkim_store *s = ll_dkim_store_load(proc->conf, &err);
+    log_lines(LL_LOG_ERROR, &err);
+    if (!s)
+        return false;
+    ll_dkim_store_free(kp->dkim);
+    kp->dkim = s;
+    ll_log(LL_LOG_INFO, "dkim-keys", LL_FU("count", ll_dkim_store_count(s)));
+    return true;
+}
+
 /* ---- the role
  * ---------------------------------------------------------------------------------------- */
 
@@ -284,7 +311,7 @@ static int keeper_start(struct ll_proc *proc)
     kp->rotate = event_new(proc->base, -1, EV_PERSIST, on_rotate, proc);
     if (!kp->rotate || event_add(kp->rotate, &every) != 0)
         return -1;
-    return load_keys(proc) && load_listeners(proc) ? 0 : -1;
+    return load_keys(proc) && load_listeners(proc) && load_dkim(proc) ? 0 : -1;
 }
 
 static void keeper_reconf(struct ll_proc *proc, const struct ll_conf *old)
@@ -293,6 +320,9 @@ static void keeper_reconf(struct ll_proc *proc, const struct ll_conf *old)
         ll_log(LL_LOG_ERROR, "certificates-kept",
                LL_FS("why", "the new set has a fault; the old one stays"));
     load_listeners(proc);
+    if (!load_dkim(proc))
+        ll_log(LL_LOG_ERROR, "dkim-keys-kept",
+               LL_FS("why", "the new set has a fault; the old one stays"));
     each_peer(proc, send_all);
 }
 
@@ -336,6 +366,23 @@ static int on_sign_ask(struct ll_peer *peer, const struct ll_msg *m)
     return 0;
 }
 
+static int on_dkim_ask(struct ll_peer *peer, const struct ll_msg *m)
+{
+    struct keeper *kp = peer->proc->state;
+    struct ll_msg answer = {.type = LL_MSG_DKIM_ANSWER, .id = m->id, .fd = -1};
+    struct ll_buf sig = LL_BUF(LL_DKIM_SIGNATURE_ROOM);
+    const char *fault =
+        ll_dkim_store_sign(kp->dkim, peer->proc->conf, ll_unix_s(), &m->dkim_ask, &sig);
+    if (fault) {
+        ll_buf_release(&sig);
+        return refuse(peer, &answer, fault);
+    }
+    answer.dkim_answer.signature = ll_buf_slice(&sig);
+    ll_msg_send(peer->ipc, &answer);
+    ll_buf_release(&sig);
+    return 0;
+}
+
 static int on_ctl_ask(struct ll_peer *peer, const struct ll_msg *m)
 {
     struct ll_msg answer = {.type = LL_MSG_CTL_END, .id = m->id, .fd = -1};
@@ -349,5 +396,7 @@ const struct ll_role_ops ll_role_keeper = {
     .start = keeper_start,
     .reconf = keeper_reconf,
     .peer_up = keeper_peer_up,
-    .on = {[LL_MSG_SIGN_ASK] = on_sign_ask, [LL_MSG_CTL_ASK] = on_ctl_ask},
+    .on = {[LL_MSG_SIGN_ASK] = on_sign_ask,
+           [LL_MSG_DKIM_ASK] = on_dkim_ask,
+           [LL_MSG_CTL_ASK] = on_ctl_ask},
 };

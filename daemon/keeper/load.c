@@ -26,7 +26,7 @@ struct loading {
 
 static bool fault(const struct loading *l, const char *path, const char *what)
 {
-    ll_buf_printf(l->err, "certificate %s: %s: %s\n", l->title, path, what);
+    ll_buf_printf(l->err, "%s: %s: %s\n", l->title, path, what);
     ERR_clear_error();
     return false;
 }
@@ -50,8 +50,7 @@ static bool read_file(const struct loading *l, const char *path, bool secret, ui
                      "as stolen");
     }
     if (secret && (st.st_mode & S_IRWXG))
-        ll_buf_printf(l->warnings, "certificate %s: %s: its group may read this private key\n",
-                      l->title, path);
+        ll_buf_printf(l->warnings, "%s: %s: its group may read this private key\n", l->title, path);
     size_t size = (size_t)st.st_size, n = 0;
     uint8_t *p = OPENSSL_malloc(size);
     ssize_t r = 1;
@@ -74,22 +73,37 @@ static int no_passphrase(char *buf, int size, int rw, void *arg)
     return -1;
 }
 
-static bool load_key(const struct loading *l, const char *path, struct ll_key *k)
+static EVP_PKEY *read_key(const struct loading *l, const char *path)
 {
     uint8_t *p = NULL;
     size_t n = 0;
     bool encrypted = false;
-    char group[32] = "";
     if (!read_file(l, path, true, &p, &n))
-        return false;
+        return NULL;
     BIO *b = BIO_new_mem_buf(p, (int)n);
-    k->key = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, &encrypted) : NULL;
+    EVP_PKEY *key = b ? PEM_read_bio_PrivateKey(b, NULL, no_passphrase, &encrypted) : NULL;
     BIO_free(b);
     OPENSSL_clear_free(p, n);
+    if (!key)
+        fault(l, path,
+              encrypted ? "the private key is encrypted; store it without passphrase"
+                        : "not a private key in PEM form");
+    return key;
+}
+
+EVP_PKEY *ll_key_read(const char *title, const char *path, struct ll_buf *err)
+{
+    struct loading l = {title, err, err};
+
+    return read_key(&l, path);
+}
+
+static bool load_key(const struct loading *l, const char *path, struct ll_key *k)
+{
+    char group[32] = "";
+    k->key = read_key(l, path);
     if (!k->key)
-        return fault(l, path,
-                     encrypted ? "the private key is encrypted; store it without passphrase"
-                               : "not a private key in PEM form");
+        return false;
     if (EVP_PKEY_is_a(k->key, "RSA")) {
         k->type = LL_KEY_RSA;
         return EVP_PKEY_get_bits(k->key) >= 2048 || fault(l, path, "RSA keys need 2048 bit");
@@ -116,7 +130,7 @@ static bool check_pair(const struct loading *l, const struct ll_conf_certificate
     bool match = x && X509_check_private_key(x, k->key) == 1;
     bool sign = match && ll_tls_sign_local(NULL, k->key, schemes[k->type], LL_LIT("warm"), &sig);
     if (match && X509_cmp_current_time(X509_get0_notAfter(x)) < 0)
-        ll_buf_printf(l->warnings, "certificate %s: %s: it has expired\n", c->title, c->cert);
+        ll_buf_printf(l->warnings, "%s: %s: it has expired\n", c->title, c->cert);
     X509_free(x);
     ll_buf_release(&sig);
     ERR_clear_error();

@@ -30,6 +30,9 @@ struct ll_keys {
 struct ll_keys *ll_keys_load(const struct ll_conf *, uint32_t first, struct ll_buf *ret_err,
                              struct ll_buf *ret_warnings);
 void ll_keys_free(struct ll_keys *);
+/* One private key in PEM form, of any type; NULL with a sentence in ret_err ("certificate TITLE:
+ * PATH: ..."). The caller frees it. */
+EVP_PKEY *ll_key_read(const char *title, const char *path, struct ll_buf *ret_err);
 /* The key of that number, or NULL. */
 const struct ll_key *ll_keys_find(const struct ll_keys *, uint32_t number);
 

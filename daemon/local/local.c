@@ -251,6 +251,7 @@ static bool delivery_decode(struct delivery *d, struct ll_slice job, struct ll_s
                                                .header_length = d->job.header_length,
                                                .letter = d->job.letter,
                                                .index = d->job.rcpt[i].index,
+                                               .junk = d->job.rcpt[i].flags & LL_RCPT_JUNK,
                                                .arrived_ms = d->job.arrived_ms};
     }
     return d->items != NULL;

@@ -393,6 +393,13 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+static int on_dkim_message(struct ll_peer *peer, const struct ll_msg *m)
+{
+    struct post *p = peer->proc->state;
+
+    return ll_dkim_client_msg(p->dkim, peer, m);
+}
+
 static int post_start(struct ll_proc *proc)
 {
     const struct timeval every = {TICK_S, 0};
@@ -404,8 +411,9 @@ static int post_start(struct ll_proc *proc)
     p->proc = proc;
     TAILQ_INIT(&p->jobs);
     p->writer = ll_writer_new(proc);
+    p->dkim = ll_dkim_client_new(proc);
     p->tick = event_new(proc->base, -1, EV_PERSIST, on_tick, p);
-    return p->writer && p->tick && event_add(p->tick, &every) == 0 ? 0 : -1;
+    return p->writer && p->dkim && p->tick && event_add(p->tick, &every) == 0 ? 0 : -1;
 }
 
 static void post_peer_up(struct ll_peer *peer)
@@ -414,6 +422,8 @@ static void post_peer_up(struct ll_peer *peer)
 
     if (peer->role == LL_ROLE_QUEUE)
         ll_writer_queue_up(p->writer, peer);
+    if (peer->role == LL_ROLE_KEEPER)
+        ll_dkim_client_up(p->dkim, peer);
 }
 
 /* A new queue hands out anew what the old one waited for: a letter that became durable meanwhile is
@@ -438,6 +448,8 @@ static void post_peer_down(struct ll_peer *peer)
 
     if (peer->role == LL_ROLE_QUEUE)
         queue_gone(p);
+    if (peer->role == LL_ROLE_KEEPER)
+        ll_dkim_client_down(p->dkim);
     if (peer->role != LL_ROLE_AUTH)
         return;
     for (j = TAILQ_FIRST(&p->jobs); j; j = next) {
@@ -464,6 +476,8 @@ const struct ll_role_ops ll_role_post = {
            [LL_MSG_JOB_SMALL] = on_job_small,
            [LL_MSG_ADDR_ANSWER] = on_addr,
            [LL_MSG_ALIAS_ANSWER] = on_alias,
+           [LL_MSG_DKIM_KEYS] = on_dkim_message,
+           [LL_MSG_DKIM_ANSWER] = on_dkim_message,
            [LL_MSG_SEGMENT] = on_writer_message,
            [LL_MSG_FILE] = on_writer_message,
            [LL_MSG_SPACE] = on_writer_message},

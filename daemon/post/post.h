@@ -5,6 +5,7 @@
 #ifndef LL_POST_POST_H
 #define LL_POST_POST_H
 
+#include "daemon/dkim_client.h"
 #include "daemon/journal/writer.h"
 #include "daemon/proc.h"
 #include "letterlock/spool.h"
@@ -53,6 +54,7 @@ struct job {
 struct post {
     struct ll_proc *proc;
     struct ll_writer *writer;
+    struct ll_dkim_client *dkim;
     struct event *tick;
     TAILQ_HEAD(jobs, job) jobs;
     struct job *slots[POST_JOBS_MAX];

@@ -59,6 +59,7 @@ static void job_rcpt(const struct queue *q, const struct letter *l, const struct
     *to = (struct ll_job_rcpt){.index = i,
                                .kind = r->kind,
                                .notify = r->notify,
+                               .flags = r->flags,
                                .address = r->address,
                                .mailbox = r->mailbox,
                                .orcpt = r->orcpt};

@@ -403,6 +403,17 @@ static bool may_hold(const struct queue *q, const struct segment *s, const struc
     return trusts || (d && ll_conf_carried(d));
 }
 
+/* A new letter's recipient is held, and shown with the reason. */
+static void rcpt_hold(struct queue *q, struct letter *l, uint32_t i, struct ll_slice text)
+{
+    struct reply_view why = {.text = text};
+
+    rcpt_reply(q, &l->rcpt[i], &why);
+    rcpt_set(q, l, &l->rcpt[i], LL_RCPT_HELD);
+    outlog_state(q, l, &i, 1);
+    receipt_event(q, "held", l, &i, 1, ll_slice(NULL, 0), 0);
+}
+
 /* Where a new letter's recipient goes: to a destination, or to its end at once. */
 static int rcpt_begin(struct queue *q, struct letter *l, const struct ll_letter *from, uint32_t i,
                       uint32_t until)
@@ -414,13 +425,15 @@ static int rcpt_begin(struct queue *q, struct letter *l, const struct ll_letter 
     if (l->rcpt[i].state == LL_RCPT_HELD || ll_rcpt_over(l->rcpt[i].state))
         return 0;
     if (!may_hold(q, l->segment, from, r)) {
-        why.text = LL_LIT("its writer may not write letters for this recipient");
-        rcpt_reply(q, &l->rcpt[i], &why);
-        rcpt_set(q, l, &l->rcpt[i], LL_RCPT_HELD);
-        outlog_state(q, l, &i, 1);
-        receipt_event(q, "held", l, &i, 1, ll_slice(NULL, 0), 0);
+        rcpt_hold(q, l, i, LL_LIT("its writer may not write letters for this recipient"));
         ll_log(LL_LOG_ERROR, "letter-not-trusted", LL_FU("segment", l->segment->number),
                LL_F("rcpt", r->address));
+        return 0;
+    }
+    if ((r->flags & LL_RCPT_HOLD) && l->rcpt[i].state == LL_RCPT_WAITING) {
+        rcpt_hold(q, l, i,
+                  LL_LIT("DMARC: the sender is not proved, and this recipient's domain would "
+                         "have refused the letter; another recipient's took it"));
         return 0;
     }
     if (l->rcpt[i].state == LL_RCPT_FAILED || l->rcpt[i].state == LL_RCPT_CONFIRMING)
@@ -449,7 +462,7 @@ static int rcpt_begin(struct queue *q, struct letter *l, const struct ll_letter 
 }
 
 /* What a front of the open port says of its client counts only where the configuration has such
- * clients: a hijacked one could else have reports sent to strangers. */
+ * clients. That SPF or DKIM proved the reverse-path is believed: nobody else has looked. */
 static uint8_t flags_believed(const struct queue *q, const struct ll_letter *from)
 {
     const struct ll_conf *c = q->proc->conf;
@@ -459,7 +472,7 @@ static uint8_t flags_believed(const struct queue *q, const struct ll_letter *fro
         trusts = trusts || c->listener[i].client_ca[0];
     if (from->origin != LL_ORIGIN_MX)
         return from->flags;
-    return from->flags & (uint8_t) ~(LL_LETTER_PROVED | (trusts ? 0 : LL_LETTER_TRUSTED));
+    return trusts ? from->flags : from->flags & (uint8_t)~LL_LETTER_TRUSTED;
 }
 
 int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s, uint32_t offset,

@@ -95,6 +95,7 @@ struct ll_msg_facts {
     uint32_t bcc; /* Resent-Bcc too */
     uint32_t return_path;
     uint32_t delivered_to;
+    uint32_t authres; /* Authentication-Results */
     bool eight_bit; /* octets above 127 in the header: it needs SMTPUTF8 */
     bool obsolete;  /* a field written as `Name :` */
 };

@@ -39,6 +39,9 @@ enum ll_rcpt_kind {
 
 enum {                         /* ll_rcpt.flags */
        LL_RCPT_LOOPS = 1 << 0, /* the letter has been delivered to this address before */
+       LL_RCPT_JUNK = 1 << 1,  /* MAILBOX: into its folder for junk */
+       LL_RCPT_HOLD =
+           1 << 2, /* this recipient's policy would have refused the letter: it is held */
 };
 
 enum { /* ll_rcpt.notify, RFC 3461 4.1; 0: not given */
@@ -233,6 +236,7 @@ struct ll_job_rcpt {
     uint32_t index; /* in the letter's list */
     uint8_t kind;
     uint8_t notify;
+    uint8_t flags; /* as of ll_rcpt */
     struct ll_slice address;
     struct ll_slice mailbox;
     struct ll_slice orcpt;

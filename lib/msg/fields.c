@@ -164,6 +164,7 @@ static uint32_t *counter(struct ll_msg_facts *f, struct ll_slice name)
         {LL_LIT("Resent-Bcc"), &f->bcc},
         {LL_LIT("Return-Path"), &f->return_path},
         {LL_LIT("Delivered-To"), &f->delivered_to},
+        {LL_LIT("Authentication-Results"), &f->authres},
     };
 
     for (size_t i = 0; i < LL_COUNT(known); i++)

@@ -2,22 +2,22 @@
  * Jobs and their results, as they travel between processes. All numbers are big-endian.
  *
  * Job
- *     1  version, 1     8  letter     8  arrival, Unix time in ms     4  attempt
+ *     1  version, 2     8  letter     8  arrival, Unix time in ms     4  attempt
  *     1  kind           1  flags
  *  2 + n  destination   2 + n  reverse-path   2 + n  ENVID   2 + n  login   2 + n  prepended fields
  *     8  offset of the content   8  its octets   4  octets of its header section
  *     2  number of recipients, then each:
- *     4  index   1  kind   1  notify   2 + n  address   2 + n  mailbox   2 + n  ORCPT
+ *     4  index   1  kind   1  notify   1  flags   2 + n  address   2 + n  mailbox   2 + n  ORCPT
  *     1  outcome   2  code   2 + n  status   2 + n  text   2 + n  remote
  *
  * Result
- *     1  version, 1     8  letter     1  trouble     8  new letter     2 + n  facts
+ *     1  version, 2     8  letter     1  trouble     8  new letter     2 + n  facts
  *     2  number of recipients, then each:
  *     4  index   1  outcome   2  code   2 + n  status   2 + n  text   2 + n  remote
  */
 #include "letterlock/spool.h"
 
-#define JOB_VERSION 1
+#define JOB_VERSION 2
 
 /* How a recipient fared, in both. Texts are cut here so that no sender can make them longer. */
 static void put_reply(struct ll_buf *out, uint8_t outcome, uint16_t code, struct ll_slice status,
@@ -67,6 +67,7 @@ void ll_job_encode(const struct ll_job *j, struct ll_buf *out)
         ll_buf_u32(out, r->index);
         ll_buf_u8(out, r->kind);
         ll_buf_u8(out, r->notify);
+        ll_buf_u8(out, r->flags);
         ll_buf_str16(out, r->address);
         ll_buf_str16(out, r->mailbox);
         ll_buf_str16(out, r->orcpt);
@@ -79,6 +80,7 @@ static bool get_job_rcpt(struct ll_cursor *c, struct ll_job_rcpt *r)
     r->index = ll_cur_u32(c);
     r->kind = ll_cur_u8(c);
     r->notify = ll_cur_u8(c);
+    r->flags = ll_cur_u8(c);
     r->address = ll_cur_str16(c);
     r->mailbox = ll_cur_str16(c);
     r->orcpt = ll_cur_str16(c);

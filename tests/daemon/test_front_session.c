@@ -2,7 +2,7 @@
 #define CONF                                                                                       \
     "hostname = \"mx.alpha.test\"\n"                                                               \
     "state_dir = \"%1$s\"\nspool_dir = \"%1$s\"\nrun_dir = \"%1$s\"\nmail_dir = \"%1$s\"\n"        \
-    "received_max = 10\nmessage_size = \"1M\"\nrecipients_mx = 3\n"                                \
+    "received_max = 10\nmessage_size = \"1M\"\nrecipients_mx = 3\ndmarc = \"off\"\n"               \
     "listener \"mx\" { address = {\"127.0.0.1:%2$u\"} kind = \"mx\" tls = \"none\" }\n"            \
     "domain \"alpha.test\" { }\n"
 #include "tests/daemon/rig.h"

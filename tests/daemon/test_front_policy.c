@@ -1,0 +1,121 @@
+/* What DMARC and SPF results do to a letter: the whole table. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "daemon/front/policy.h"
+
+#define LIST      1
+#define FORWARDER 2
+#define EXCEPTION 4
+#define ARC_KNOWN 8
+#define ARC_PASS  16
+
+static struct ll_provenance provenance(int bits)
+{
+    return (struct ll_provenance){.list = bits & LIST,
+                                  .forwarder = bits & FORWARDER,
+                                  .exception = bits & EXCEPTION,
+                                  .arc_known = bits & (ARC_KNOWN | ARC_PASS),
+                                  .arc_pass = bits & ARC_PASS};
+}
+
+#define E LL_DMARC_ENFORCE
+#define Q LL_DMARC_JUNK
+
+static const struct {
+    enum ll_dmarc_apply apply;
+    enum ll_dmarc_code code;
+    enum ll_dmarc_policy wish;
+    int provenance;
+    enum ll_fate fate;
+    const char *override;
+} dmarc_rows[] = {
+    {E, LL_DMARC_FAIL, LL_DMARC_P_REJECT, 0, LL_FATE_REJECT, NULL},
+    {E, LL_DMARC_FAIL, LL_DMARC_P_QUARANTINE, 0, LL_FATE_JUNK, NULL},
+    {E, LL_DMARC_FAIL, LL_DMARC_P_NONE, 0, LL_FATE_ACCEPT, NULL},
+    {E, LL_DMARC_PASS, LL_DMARC_P_REJECT, 0, LL_FATE_ACCEPT, NULL},
+    {E, LL_DMARC_NONE, LL_DMARC_P_NONE, 0, LL_FATE_ACCEPT, NULL},
+    {E, LL_DMARC_TEMPERROR, LL_DMARC_P_REJECT, 0, LL_FATE_ACCEPT, NULL},
+    {E, LL_DMARC_PERMERROR, LL_DMARC_P_NONE, 0, LL_FATE_ACCEPT, NULL},
+    {E, LL_DMARC_FAIL, LL_DMARC_P_REJECT, LIST, LL_FATE_JUNK, "mailing_list"},
+    {E, LL_DMARC_FAIL, LL_DMARC_P_REJECT, FORWARDER, LL_FATE_JUNK, "trusted_forwarder"},
+    {E, LL_DMARC_FAIL, LL_DMARC_P_REJECT, ARC_KNOWN, LL_FATE_JUNK, "trusted_forwarder"},
+    {E, LL_DMARC_FAIL, LL_DMARC_P_REJECT, ARC_PASS, LL_FATE_ACCEPT, "trusted_forwarder"},
+    {E, LL_DMARC_FAIL, LL_DMARC_P_REJECT, EXCEPTION, LL_FATE_ACCEPT, "local_policy"},
+    {E, LL_DMARC_FAIL, LL_DMARC_P_QUARANTINE, ARC_PASS, LL_FATE_ACCEPT, "trusted_forwarder"},
+    {E, LL_DMARC_FAIL, LL_DMARC_P_QUARANTINE, LIST, LL_FATE_JUNK, NULL},
+    {Q, LL_DMARC_FAIL, LL_DMARC_P_REJECT, 0, LL_FATE_JUNK, "local_policy"},
+    {Q, LL_DMARC_FAIL, LL_DMARC_P_QUARANTINE, 0, LL_FATE_JUNK, NULL},
+    {LL_DMARC_REPORT, LL_DMARC_FAIL, LL_DMARC_P_REJECT, 0, LL_FATE_ACCEPT, "local_policy"},
+    {LL_DMARC_OFF, LL_DMARC_FAIL, LL_DMARC_P_REJECT, 0, LL_FATE_ACCEPT, "local_policy"},
+};
+
+static void test_dmarc(void **state)
+{
+    for (size_t i = 0; i < LL_COUNT(dmarc_rows); i++) {
+        struct ll_dmarc_result r = {.code = dmarc_rows[i].code,
+                                    .policy = dmarc_rows[i].wish,
+                                    .disposition = dmarc_rows[i].wish};
+        struct ll_provenance p = provenance(dmarc_rows[i].provenance);
+        const char *override = "unset";
+
+        assert_int_equal(ll_policy_dmarc(dmarc_rows[i].apply, &r, &p, &override),
+                         dmarc_rows[i].fate);
+        if (dmarc_rows[i].override)
+            assert_string_equal(override, dmarc_rows[i].override);
+        else
+            assert_null(override);
+    }
+}
+
+static const struct {
+    const char *setting;
+    enum ll_spf_code spf;
+    enum ll_dmarc_code dmarc;
+    int provenance;
+    enum ll_fate fate;
+} spf_rows[] = {
+    {"accept", LL_SPF_FAIL, LL_DMARC_NONE, 0, LL_FATE_ACCEPT},
+    {"junk", LL_SPF_FAIL, LL_DMARC_NONE, 0, LL_FATE_JUNK},
+    {"reject", LL_SPF_FAIL, LL_DMARC_NONE, 0, LL_FATE_REJECT},
+    {"reject", LL_SPF_SOFTFAIL, LL_DMARC_NONE, 0, LL_FATE_ACCEPT},
+    {"reject", LL_SPF_TEMPERROR, LL_DMARC_NONE, 0, LL_FATE_ACCEPT},
+    {"reject", LL_SPF_FAIL, LL_DMARC_PASS, 0, LL_FATE_ACCEPT},
+    {"reject", LL_SPF_FAIL, LL_DMARC_NONE, LIST, LL_FATE_JUNK},
+    {"reject", LL_SPF_FAIL, LL_DMARC_NONE, FORWARDER, LL_FATE_ACCEPT},
+    {"reject", LL_SPF_FAIL, LL_DMARC_NONE, EXCEPTION, LL_FATE_ACCEPT},
+};
+
+static void test_spf(void **state)
+{
+    for (size_t i = 0; i < LL_COUNT(spf_rows); i++) {
+        struct ll_check_result r = {
+            .have_spf = true, .spf.code = spf_rows[i].spf, .dmarc.code = spf_rows[i].dmarc};
+        struct ll_provenance p = provenance(spf_rows[i].provenance);
+
+        assert_int_equal(ll_policy_spf(spf_rows[i].setting, &r, &p), spf_rows[i].fate);
+    }
+}
+
+static void test_settings(void **state)
+{
+    assert_int_equal(ll_policy_apply("off"), LL_DMARC_OFF);
+    assert_int_equal(ll_policy_apply("report"), LL_DMARC_REPORT);
+    assert_int_equal(ll_policy_apply("quarantine"), LL_DMARC_JUNK);
+    assert_int_equal(ll_policy_apply("enforce"), LL_DMARC_ENFORCE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dmarc),
+        cmocka_unit_test(test_spf),
+        cmocka_unit_test(test_settings),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,277 @@
+"""Who sent it: letters from outside are looked at with real DNS questions, and get what DMARC asks
+for. The client is 127.0.0.1; good.test lets it send, bank.test does not."""
+import email
+import smtplib
+import subprocess
+
+import pytest
+
+from harness.dnsserver import DnsServer
+from harness.rawserver import RawServer
+from harness.server import LETTERLOCK, Server, wait_for
+
+ZONE = [
+    "good.test. TXT \"v=spf1 ip4:127.0.0.1 -all\"",
+    "_dmarc.good.test. TXT \"v=DMARC1; p=reject\"",
+    "bank.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"",
+    "_dmarc.bank.test. TXT \"v=DMARC1; p=reject\"",
+    "shop.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"",
+    "_dmarc.shop.test. TXT \"v=DMARC1; p=quarantine\"",
+    "trial.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"",
+    "_dmarc.trial.test. TXT \"v=DMARC1; p=reject; t=y\"",
+    "watch.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"",
+    "_dmarc.watch.test. TXT \"v=DMARC1; p=none\"",
+    "1.0.0.127.in-addr.arpa. PTR client.test.",
+    "client.test. A 127.0.0.1",
+    "slow.test. TXT \"v=spf1 include:_spf.silent.test -all\"",
+    "_dmarc.slow.test. TXT \"v=DMARC1; p=reject\"",
+]
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory):
+    path = tmp_path_factory.mktemp("dkim") / "key.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ED25519", "-out", str(path)], check=True)
+    der = subprocess.run(["openssl", "pkey", "-in", str(path), "-pubout", "-outform", "DER"],
+                         check=True, stdout=subprocess.PIPE).stdout
+    import base64
+    return str(path), base64.b64encode(der[-32:]).decode()
+
+
+@pytest.fixture(scope="module")
+def dns(key):
+    record = f'"v=DKIM1; k=ed25519; p={key[1]}"'
+    with DnsServer(ZONE + [f"s1._domainkey.{d}. TXT {record}" for d in ("bank.test", "good.test")],
+                   broken=["broken.test."], silent=["silent.test."]) as d:
+        yield d
+
+
+EXTRA = """
+domain "lax.test" { dmarc = "report" }
+domain "inner.test" { relay = true
+    recipients = {"r@inner.test"} }
+route "inner.test" { via = "smarthost"
+    host = "127.0.0.1"
+    port = %d }
+route "good.test" { via = "discard" }
+"""
+
+
+@pytest.fixture(scope="module")
+def server(dns):
+    with RawServer({"RCPT": b"550 5.1.1 no such user\r\n"}) as inner:
+        with Server("here.test", users=["ann@here.test"], settings={
+                "resolver": dns.address, "check_timeout": "2s",
+                "dmarc_exceptions": ["watch.test"]}, extra=EXTRA % inner.port) as s:
+            s.tool("user", "add", "joe@lax.test", "--password-file", s.password_file)
+            yield s
+
+
+def letter(author, subject, extra="", body="hello\r\n"):
+    return (f"From: <{author}>\r\nTo: <ann@here.test>\r\nSubject: {subject}\r\n"
+            f"Date: Wed, 25 Nov 2026 10:00:00 +0000\r\nMessage-ID: <{subject}@x.test>\r\n{extra}"
+            f"\r\n{body}")
+
+
+def send(server, reverse, text, to=("ann@here.test",)):
+    with server.smtp() as s:
+        return s.sendmail(reverse, list(to), text.encode())
+
+
+def find(server, mailbox, subject, folder="new"):
+    import glob
+    for path in glob.glob(f"{server.maildir(mailbox)}/{folder}/*"):
+        with open(path, "rb") as f:
+            m = email.message_from_binary_file(f)
+        if m["Subject"] == subject:
+            return m
+    return None
+
+
+def arrived(server, subject, mailbox="ann@here.test", folder="new"):
+    return wait_for(lambda: find(server, mailbox, subject, folder), 10, what=f"{subject} in {folder}")
+
+
+def sign(text, key, domain):
+    return subprocess.run([LETTERLOCK, "sign", "--domain", domain, "--selector", "s1", "--key",
+                           key[0], "-"], input=text.encode(), stdout=subprocess.PIPE,
+                          check=True).stdout.decode()
+
+
+def results(m):
+    return " ".join((m["Authentication-Results"] or "").split())
+
+
+def test_genuine(server):
+    send(server, "joe@good.test", letter("joe@good.test", "genuine"))
+    m = arrived(server, "genuine")
+    r = results(m)
+    assert r.startswith("mx.here.test; spf=pass")
+    assert "dmarc=pass" in r and "header.from=good.test" in r
+    assert "iprev=pass" in r and "client.test" in r
+    assert len(m.get_all("Authentication-Results")) == 1
+    assert m.keys().index("Authentication-Results") < m.keys().index("Received")
+
+
+def test_forged_is_refused(server):
+    with pytest.raises(smtplib.SMTPDataError) as e:
+        send(server, "joe@good.test", letter("boss@bank.test", "forged"))
+    assert e.value.smtp_code == 550 and e.value.smtp_error.startswith(b"5.7.26")
+    assert find(server, "ann@here.test", "forged") is None
+    assert "letter-refused" in server.log()
+
+
+def test_signed_is_taken(server, key):
+    """SPF fails, the author's own signature does not."""
+    send(server, "x@bank.test", sign(letter("boss@bank.test", "signed"), key, "bank.test"))
+    r = results(arrived(server, "signed"))
+    assert "dkim=pass" in r and "header.d=bank.test" in r and "dmarc=pass" in r and "spf=fail" in r
+
+
+def test_changed_is_refused(server, key):
+    text = sign(letter("boss@bank.test", "changed"), key, "bank.test").replace("hello", "hullo")
+    with pytest.raises(smtplib.SMTPDataError):
+        send(server, "x@bank.test", text)
+
+
+def test_signature_of_another_domain_proves_nothing(server, key):
+    with pytest.raises(smtplib.SMTPDataError):
+        send(server, "joe@good.test", sign(letter("boss@bank.test", "other"), key, "good.test"))
+
+
+@pytest.mark.parametrize("author,subject", [("a@shop.test", "quarantine"), ("a@trial.test", "t-y")])
+def test_quarantine_goes_to_junk(server, author, subject):
+    """p=quarantine, and p=reject under t=y (RFC 9989 4.7)."""
+    send(server, "joe@good.test", letter(author, subject))
+    m = arrived(server, subject, folder=".Junk/new")
+    assert "dmarc=fail" in results(m) and m["X-Quarantine"]
+    assert find(server, "ann@here.test", subject) is None
+
+
+def test_list_goes_to_junk(server):
+    send(server, "joe@good.test", letter("boss@bank.test", "list", "List-Id: <l.good.test>\r\n"))
+    assert "dmarc=fail" in results(arrived(server, "list", folder=".Junk/new"))
+
+
+def test_none_changes_nothing(server):
+    send(server, "joe@good.test", letter("a@watch.test", "none"))
+    assert "dmarc=fail" in results(arrived(server, "none"))
+
+
+def test_one_reply_many_recipients(server):
+    """lax.test takes it, here.test would not have: held there, no bounce."""
+    with server.smtp() as s:
+        s.sendmail("joe@good.test", ["ann@here.test", "joe@lax.test"],
+                   letter("boss@bank.test", "both"))
+    arrived(server, "both", "joe@lax.test")
+    held = wait_for(lambda: _held(server), 10, what="the held one")
+    states = {r["address"]: r for h in held for r in h["rcpts"]}
+    assert states["ann@here.test"]["state"] == "held"
+    assert "DMARC" in states["ann@here.test"]["text"]
+    assert find(server, "ann@here.test", "both") is None
+
+
+def test_no_answer_is_temperror(server):
+    """The letter is taken in bounded time, and says that nobody could tell."""
+    send(server, "joe@slow.test", letter("joe@slow.test", "slow"))
+    r = results(arrived(server, "slow"))
+    assert "spf=temperror" in r and "dmarc=temperror" in r
+
+
+def test_broken_zone_is_temperror(server):
+    send(server, "joe@broken.test", letter("joe@broken.test", "broken"))
+    assert "dmarc=temperror" in results(arrived(server, "broken"))
+
+
+@pytest.mark.parametrize("name,header", [
+    ("two-from", "From: <a@good.test>\r\nFrom: <boss@bank.test>\r\n"),
+    ("two-mailboxes", "From: <a@good.test>, <boss@bank.test>\r\n"),
+    ("group", "From: friends: <boss@bank.test>;\r\n"),
+    ("no-from", ""),
+    ("encoded", "From: =?utf-8?q?=3Cboss=40bank.test=3E?=\r\n"),
+])
+def test_no_single_author(server, name, header):
+    with pytest.raises(smtplib.SMTPDataError):
+        send(server, "joe@good.test", f"{header}To: <ann@here.test>\r\nSubject: {name}\r\n\r\nx\r\n")
+    assert find(server, "ann@here.test", name) is None
+
+
+@pytest.mark.parametrize("name,header", [
+    ("space", "From : <boss@bank.test>\r\n"),
+    ("folded", "From:\r\n <boss@bank.test>\r\n"),
+    ("comment", "From: (a@good.test) boss@bank.test (x)\r\n"),
+    ("display", "From: \"a@good.test\" <boss@bank.test>\r\n"),
+    ("upper", "FROM: <boss@BANK.test>\r\n"),
+    ("subdomain", "From: <boss@deep.bank.test>\r\n"),
+])
+def test_author_is_bank(server, name, header):
+    """However the field is written, bank.test is whom the reader sees."""
+    with pytest.raises(smtplib.SMTPDataError) as e:
+        send(server, "joe@good.test", f"{header}To: <ann@here.test>\r\nSubject: {name}\r\n\r\nx\r\n")
+    assert e.value.smtp_code == 550
+
+
+@pytest.mark.parametrize("name,field", [
+    ("plain", "mx.here.test; dmarc=pass header.from=bank.test"),
+    ("case", "MX.Here.Test; dmarc=pass"),
+    ("comment", "(x) mx.here.test (y) 1; dmarc=pass"),
+    ("fold", "\r\n mx.here.test;\r\n dmarc=pass"),
+    ("quoted", "\"mx.here.test\"; dmarc=pass"),
+    ("dot", "mx.here.test.; dmarc=pass"),
+    ("none", "mx.here.test; none"),
+    ("broken", "mx.here.test dmarc=pass"),
+])
+def test_forged_results_go(server, name, field):
+    send(server, "joe@good.test", letter(
+        "joe@good.test", "ar-" + name,
+        f"Authentication-Results: {field}\r\nAuthentication-Results: other.test; spf=pass\r\n"))
+    m = arrived(server, "ar-" + name)
+    fields = m.get_all("Authentication-Results")
+    assert len(fields) == 2 and fields[0].lstrip().startswith("mx.here.test;")
+    assert fields[1].strip() == "other.test; spf=pass"
+
+
+def test_results_cannot_be_injected(server):
+    """HELO and MAIL FROM go into our field: no octet of them ends it or begins a result."""
+    with server.smtp() as s:
+        s.ehlo("x;dmarc=pass(")
+        s.sendmail('"a; dmarc=pass (x"@good.test', ["ann@here.test"],
+                   letter("a@watch.test", "inject"))
+    r = results(arrived(server, "inject"))
+    assert "dmarc=fail" in r and r.count(" dmarc=pass header") == 0
+    import re
+    assert len(re.findall(r";\s*dmarc=", re.sub(r'"[^"]*"', "", r))) == 1
+
+
+def test_report_only_to_the_proved(server):
+    """What fails behind us is returned where SPF or DKIM proved the reverse-path, else held."""
+    send(server, "joe@good.test", letter("a@watch.test", "proved"), ["r@inner.test"])
+    send(server, "joe@watch.test", letter("a@watch.test", "unproved"), ["r@inner.test"])
+    wait_for(lambda: "report-made" in server.log() or "event=report" in server.log()
+             or "reports" in server.log(), 10, what="a report")
+    held = wait_for(lambda: [h for h in _held(server) if h["sender"] == "joe@watch.test"], 10)
+    assert "not proved" in held[0]["rcpts"][0]["text"]
+    assert not [h for h in _held(server) if h["sender"] == "joe@good.test"
+                and h["rcpts"][0]["address"] == "r@inner.test"]
+
+
+def _held(server):
+    found = server.json("queue", "list", "--held")
+    return found if isinstance(found, list) else [found]
+
+
+def test_questions_are_bounded(server, dns):
+    asked = len(dns.asked)
+    many = "".join(f"DKIM-Signature: v=1; a=rsa-sha256; d=d{i}.test; s=s; h=from; bh=47DEQpj8HBSa+/"
+                   f"TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n" for i in range(500))
+    send(server, "joe@good.test", letter("joe@good.test", "many", many))
+    arrived(server, "many")
+    assert len(dns.asked) - asked <= 50
+
+
+def test_receipt_tells(server):
+    send(server, "joe@good.test", letter("joe@good.test", "receipt"))
+    m = arrived(server, "receipt")
+    ident = m["Received"].split(" id ")[1].split()[0].rstrip(";")
+    text = server.tool("trace", ident)
+    assert "dmarc: pass" in text and "spf: pass" in text
