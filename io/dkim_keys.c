@@ -37,13 +37,15 @@ static bool is_plain(const struct ll_dns_name *n)
 
 static const char *read_line(struct ll_slice line, struct ll_dkim_entry *e)
 {
-    struct ll_slice domain, selector, algorithm, from, until;
+    struct ll_slice domain, selector, algorithm, from, until, octets;
+    struct ll_buf key = LL_BUF(LL_DKIM_KEY_ROOM);
+    bool ok;
     uint64_t a, b;
 
     if (!next_word(&line, &domain) || !next_word(&line, &selector) ||
         !next_word(&line, &algorithm) || !next_word(&line, &from) || !next_word(&line, &until) ||
-        ll_slice_trim(line).n > 0)
-        return "not DOMAIN SELECTOR ALGORITHM FROM UNTIL";
+        !next_word(&line, &octets) || ll_slice_trim(line).n > 0)
+        return "not DOMAIN SELECTOR ALGORITHM FROM UNTIL PUBLIC";
     if (!ll_dns_name_parse(domain, &e->domain) || !is_plain(&e->domain))
         return "the domain is no domain name";
     if (!ll_dns_name_parse(selector, &e->selector) || !is_plain(&e->selector))
@@ -52,6 +54,11 @@ static const char *read_line(struct ll_slice line, struct ll_dkim_entry *e)
         return "the algorithm is neither rsa-sha256 nor ed25519-sha256";
     if (!ll_slice_u64(from, &a) || !ll_slice_u64(until, &b) || a > INT64_MAX || b > INT64_MAX)
         return "a time is no number of seconds";
+    ok = ll_base64_decode(&key, octets);
+    ll_buf_release(&key);
+    if (!ok)
+        return "the public key is no base64";
+    e->public_key = octets;
     e->from = (int64_t)a;
     e->until = (int64_t)b;
     return NULL;
@@ -59,11 +66,14 @@ static const char *read_line(struct ll_slice line, struct ll_dkim_entry *e)
 
 bool ll_dkim_table_parse(struct ll_slice text, struct ll_dkim_table *ret, struct ll_buf *err)
 {
-    struct ll_dkim_table t = {.entry = calloc(LL_DKIM_TABLE_MAX, sizeof(*t.entry))};
-    const char *fault = t.entry ? NULL : "no memory";
+    struct ll_dkim_table t = {.entry = calloc(LL_DKIM_TABLE_MAX, sizeof(*t.entry)),
+                              .text = malloc(text.n + 1)};
+    const char *fault = t.entry && t.text ? NULL : "no memory";
     unsigned number = 0;
     struct ll_slice line;
 
+    if (!fault && text.n > 0)
+        text.p = memcpy(t.text, text.p, text.n);
     while (!fault && ll_slice_next(&text, '\n', &line)) {
         number++;
         line = ll_slice_trim(line);
@@ -77,7 +87,7 @@ bool ll_dkim_table_parse(struct ll_slice text, struct ll_dkim_table *ret, struct
     }
     if (fault) {
         ll_buf_printf(err, "line %u: %s\n", number, fault);
-        free(t.entry);
+        ll_dkim_table_release(&t);
         return false;
     }
     *ret = t;
@@ -95,8 +105,7 @@ bool ll_dkim_table_load(const struct ll_conf *c, struct ll_dkim_table *ret, stru
     ll_dkim_table_path(c, &path);
     fd = ll_buf_str(&path) ? open((const char *)path.p, O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
-        *ret = (struct ll_dkim_table){0};
-        ok = true;
+        ok = ll_dkim_table_parse(LL_LIT(""), ret, err);
     } else if (fd >= 0) {
         while ((p = ll_buf_room(&text, 4096)) && (r = read(fd, p, 4096)) > 0)
             ll_buf_grew(&text, (size_t)r);
@@ -115,16 +124,19 @@ bool ll_dkim_table_load(const struct ll_conf *c, struct ll_dkim_table *ret, stru
 void ll_dkim_table_release(struct ll_dkim_table *t)
 {
     free(t->entry);
+    free(t->text);
     *t = (struct ll_dkim_table){0};
 }
 
 void ll_dkim_table_put(const struct ll_dkim_table *t, struct ll_buf *out)
 {
-    ll_buf_puts(out, "# DKIM keys: DOMAIN SELECTOR ALGORITHM FROM UNTIL, by `letterlock dkim`.\n");
+    ll_buf_puts(
+        out, "# DKIM keys: DOMAIN SELECTOR ALGORITHM FROM UNTIL PUBLIC, by `letterlock dkim`.\n");
     for (size_t i = 0; i < t->n; i++)
-        ll_buf_printf(out, "%s %s %s %lld %lld\n", t->entry[i].domain.text,
+        ll_buf_printf(out, "%s %s %s %lld %lld %.*s\n", t->entry[i].domain.text,
                       t->entry[i].selector.text, ll_dkim_algorithm_name(t->entry[i].algorithm),
-                      (long long)t->entry[i].from, (long long)t->entry[i].until);
+                      (long long)t->entry[i].from, (long long)t->entry[i].until,
+                      LL_FMT(t->entry[i].public_key));
 }
 
 /* ---- the wire -----------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
  *
  * The table is state_dir/dkim/table, written by `letterlock dkim`, read by keeper; a line is
  *
- *     DOMAIN SELECTOR ALGORITHM FROM UNTIL      (times in seconds since 1970; UNTIL 0: no end)
+ *     DOMAIN SELECTOR ALGORITHM FROM UNTIL PUBLIC
  *
- * and its private key is state_dir/dkim/DOMAIN.SELECTOR.pem. A key signs from FROM to UNTIL; its
+ * (times in seconds since 1970, UNTIL 0: no end; PUBLIC: p= of the record, base64)
+ *
+ * and the private key is state_dir/dkim/DOMAIN.SELECTOR.pem. A key signs from FROM to UNTIL; its
  * DNS record must be there before FROM and stay LL_DKIM_KEEP_S longer than UNTIL, for letters that
  * are still on their way. So a rotation needs no second step: the clock does it.
  */
@@ -24,11 +26,14 @@ struct ll_dkim_entry {
     enum ll_dkim_algorithm algorithm;
     int64_t from;
     int64_t until; /* 0: open */
+    /* p= of the record, borrowed from the table; empty in what came over the wire */
+    struct ll_slice public_key;
 };
 
 struct ll_dkim_table {
-    struct ll_dkim_entry *entry;
+    struct ll_dkim_entry *entry; /* room for LL_DKIM_TABLE_MAX */
     size_t n;
+    uint8_t *text; /* what the entries borrow from */
 };
 
 /* Paths below conf's state_dir. False: too long. */

@@ -10,6 +10,7 @@
 #include "io/accounts.h"
 #include "io/cert.h"
 #include "io/clock.h"
+#include "tool/dkim.h"
 #include "tool/records.h"
 #include "tool/tool.h"
 
@@ -236,6 +237,47 @@ static int make_accounts(struct init *in)
     return status;
 }
 
+/* Keys that sign from now on: the records to publish are printed at the end. */
+static int make_dkim(struct init *in)
+{
+    struct ll_conf conf = {.state_dir = in->plan.state};
+    struct ll_dkim_entry entry[] = {{.algorithm = LL_DKIM_RSA}, {.algorithm = LL_DKIM_ED25519}};
+    struct ll_dkim_table table = {.entry = entry, .n = LL_COUNT(entry)};
+    struct ll_buf path = LL_BUF(4096), text = LL_BUF(65536), public[LL_COUNT(entry)];
+    int status = 0;
+
+    for (size_t i = 0; i < table.n; i++) {
+        struct ll_buf pem = LL_BUF(16384), selector = LL_BUF(64);
+        struct ll_dkim_entry *e = &entry[i];
+
+        public[i] = LL_BUF(4096);
+        ll_buf_clear(&path);
+        ll_buf_room(&pem, 8192); /* never moved while it grows */
+        e->from = ll_unix_s();
+        ll_dkim_selector(e->algorithm, e->from, &selector);
+        if (status == 0 && (!ll_dns_name_parse(ll_slice_str(in->domain), &e->domain) ||
+                            !ll_dns_name_parse(ll_buf_slice(&selector), &e->selector) ||
+                            !ll_dkim_key_path(&conf, e, &path) ||
+                            !ll_dkim_generate(e->algorithm, &pem, &public[i])))
+            status = ll_fail(EX_SOFTWARE, "OpenSSL could not make a DKIM key");
+        e->public_key = ll_buf_slice(&public[i]);
+        if (status == 0)
+            status = make_file(in, ll_buf_str(&path), 0600, LL_ROLE_KEEPER, ll_buf_slice(&pem));
+        ll_buf_wipe(&pem);
+        ll_buf_release(&selector);
+    }
+    ll_buf_clear(&path);
+    ll_dkim_table_path(&conf, &path);
+    ll_dkim_table_put(&table, &text);
+    if (status == 0)
+        status = make_file(in, ll_buf_str(&path), 0644, LL_ROLE_KEEPER, ll_buf_slice(&text));
+    for (size_t i = 0; i < table.n; i++)
+        ll_buf_release(&public[i]);
+    ll_buf_release(&path);
+    ll_buf_release(&text);
+    return status;
+}
+
 static int make_conf(struct init *in)
 {
     struct ll_buf text = LL_BUF(65536);
@@ -265,9 +307,9 @@ static int make_all(struct init *in)
         bool shared;
     } folders[] = {
         {p->etc, 0755, LL_ROLE_TOOL, true},     {p->state, 0711, LL_ROLE_SUPER, false},
-        {p->keys, 0755, LL_ROLE_KEEPER, false}, {p->auth, 0700, LL_ROLE_AUTH, false},
-        {p->spool, 0700, LL_ROLE_QUEUE, false}, {p->run, 0755, LL_ROLE_SUPER, false},
-        {p->mail, 0700, LL_ROLE_LOCAL, false},
+        {p->keys, 0755, LL_ROLE_KEEPER, false}, {p->dkim, 0755, LL_ROLE_KEEPER, false},
+        {p->auth, 0700, LL_ROLE_AUTH, false},   {p->spool, 0700, LL_ROLE_QUEUE, false},
+        {p->run, 0755, LL_ROLE_SUPER, false},   {p->mail, 0700, LL_ROLE_LOCAL, false},
     };
     int status = 0;
 
@@ -278,6 +320,8 @@ static int make_all(struct init *in)
         status = make_certificate(in, "ecdsa", LL_CERT_P256);
     if (status == 0)
         status = make_certificate(in, "rsa", LL_CERT_RSA2048);
+    if (status == 0)
+        status = make_dkim(in);
     if (status == 0)
         status = make_accounts(in);
     return status ? status : make_conf(in);
@@ -438,8 +482,9 @@ static int make_plan(struct init *in)
     p->run = dir ? join(dir, "run") : strdup("/run/letterlock");
     p->mail = dir ? join(dir, "mail") : strdup("/var/mail/letterlock");
     p->keys = p->state ? join(p->state, "keys") : NULL;
+    p->dkim = p->state ? join(p->state, "dkim") : NULL;
     p->auth = p->state ? join(p->state, "auth") : NULL;
-    if (!p->etc || !p->spool || !p->run || !p->mail || !p->keys || !p->auth)
+    if (!p->etc || !p->spool || !p->run || !p->mail || !p->keys || !p->dkim || !p->auth)
         return ll_fail(EX_OSERR, "no memory");
     status = check_new(p->etc);
     if (status == 0 && root && dir)
@@ -467,6 +512,7 @@ static void release(struct init *in)
     free(p->run);
     free(p->mail);
     free(p->keys);
+    free(p->dkim);
     free(p->auth);
     explicit_bzero(in->hash, sizeof(in->hash));
 }

@@ -8,7 +8,7 @@
 
 struct ll_init_plan {
     const char *domain, *hostname, *postmaster;
-    char *etc, *state, *keys, *auth, *spool, *run, *mail; /* absolute folders */
+    char *etc, *state, *keys, *dkim, *auth, *spool, *run, *mail; /* absolute folders */
     bool in_dir;   /* all below one folder: the text names them relative to it */
     bool loopback; /* listen on loopback alone, at port_base + 25, 465, 587 */
     bool ipv6;

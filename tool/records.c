@@ -1,7 +1,9 @@
 /* See tool/records.h. */
 #include "tool/records.h"
 
+#include "io/clock.h"
 #include "io/conf_load.h"
+#include "tool/dkim.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
@@ -198,6 +200,34 @@ static bool put_domain(struct ll_records *r, const struct ll_conf *c, const char
            put_services(r, c, domain);
 }
 
+/* The keys that sign, that will, and that letters on their way still need. */
+static bool put_dkim(struct ll_records *r, const struct ll_conf *c)
+{
+    struct ll_buf err = LL_BUF(65536), value = LL_BUF(8192);
+    struct ll_dkim_table t = {0};
+    int64_t now = ll_unix_s();
+    bool ok = true;
+
+    if (!ll_dkim_table_load(c, &t, &err))
+        t = (struct ll_dkim_table){0}; /* `check` says why */
+    for (size_t i = 0; ok && i < t.n; i++) {
+        const struct ll_dkim_entry *e = &t.entry[i];
+        char name[2 * LL_DNS_NAME_MAX + 16];
+
+        if (e->until && e->until + LL_DKIM_KEEP_S <= now)
+            continue;
+        snprintf(name, sizeof(name), "%s._domainkey.%s", e->selector.text, e->domain.text);
+        ll_buf_clear(&value);
+        ll_dkim_value(e, &value);
+        ok = put(r, name, "TXT", "DKIM: the key by which others check our signatures", false, "%s",
+                 ll_buf_str(&value));
+    }
+    ll_dkim_table_release(&t);
+    ll_buf_release(&err);
+    ll_buf_release(&value);
+    return ok;
+}
+
 bool ll_records_of(const struct ll_conf *c, struct ll_records *ret)
 {
     struct ll_records r = {0};
@@ -208,6 +238,8 @@ bool ll_records_of(const struct ll_conf *c, struct ll_records *ret)
     if (ok && !ll_conf_domain(c, ll_slice_str(c->hostname)))
         ok = put(&r, c->hostname, "TXT", "SPF of the server's own name, for reports that it sends",
                  false, "\"v=spf1 a -all\"");
+    if (ok)
+        ok = put_dkim(&r, c);
     if (ok)
         ok = put_tlsa(&r, c);
     if (!ok) {
