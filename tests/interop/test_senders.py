@@ -240,7 +240,7 @@ def test_results_cannot_be_injected(server):
                    letter("a@watch.test", "inject"))
     r = results(arrived(server, "inject"))
     assert "dmarc=fail" in r and r.count(" dmarc=pass header") == 0
-    assert len(re.findall(r";\s*dmarc=", re.sub(r'"[^"]*"', "", r))) == 1
+    assert len(re.findall(r";\s*dmarc=", re.sub(r'"(?:\\.|[^"\\])*"', "", r))) == 1
 
 
 def test_report_only_to_the_proved(server):
