@@ -96,8 +96,8 @@ struct ll_msg_facts {
     uint32_t return_path;
     uint32_t delivered_to;
     uint32_t authres; /* Authentication-Results */
-    bool eight_bit; /* octets above 127 in the header: it needs SMTPUTF8 */
-    bool obsolete;  /* a field written as `Name :` */
+    bool eight_bit;   /* octets above 127 in the header: it needs SMTPUTF8 */
+    bool obsolete;    /* a field written as `Name :` */
 };
 /* Counts; HEADER_LONG and FIELDS_MANY above the limits, BAD_LINE is left to the caller (bad). */
 enum ll_msg_error ll_msg_facts(struct ll_slice header, struct ll_msg_facts *ret);

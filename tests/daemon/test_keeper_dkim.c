@@ -32,8 +32,10 @@ static const struct {
     /* other tags than the key's, or dangerous ones */
     {FROM SIG "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=a.test; s=sel; h=from; bh=" BH "; b=",
      false},
-    {FROM SIG "v=1; a=rsa-sha256; c=relaxed/relaxed; d=b.test; s=sel; h=from; bh=" BH "; b=", false},
-    {FROM SIG "v=1; a=rsa-sha256; c=relaxed/relaxed; d=a.test; s=old; h=from; bh=" BH "; b=", false},
+    {FROM SIG "v=1; a=rsa-sha256; c=relaxed/relaxed; d=b.test; s=sel; h=from; bh=" BH "; b=",
+     false},
+    {FROM SIG "v=1; a=rsa-sha256; c=relaxed/relaxed; d=a.test; s=old; h=from; bh=" BH "; b=",
+     false},
     {FROM SIG "v=1; a=rsa-sha256; c=simple/relaxed; d=a.test; s=sel; h=from; bh=" BH "; b=", false},
     {FROM SIG "v=1; a=rsa-sha256; c=relaxed/relaxed; d=a.test; s=sel; h=to; bh=" BH "; b=", false},
     {FROM SIG "v=1; a=rsa-sha256; c=relaxed/relaxed; d=a.test; s=sel; l=0; h=from; bh=" BH "; b=",
