@@ -63,7 +63,7 @@ route "good.test" { via = "discard" }
 def server(dns):
     with RawServer({"RCPT": b"550 5.1.1 no such user\r\n"}) as inner:
         with Server("here.test", users=["ann@here.test"], settings={
-                "resolver": dns.address, "check_timeout": "2s",
+                "resolver": dns.address, "dmarc": "enforce", "check_timeout": "2s",
                 "dmarc_exceptions": ["watch.test"]}, extra=EXTRA % inner.port) as s:
             s.tool("user", "add", "joe@lax.test", "--password-file", s.password_file)
             yield s
