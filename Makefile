@@ -1,7 +1,7 @@
 # The short commands. meson.build does the work.
 BUILD ?= build
 MESON_ARGS ?=
-.PHONY: all deps deps-test deps-check build demo test unit interop check bench fuzz install clean
+.PHONY: all deps deps-test deps-bench deps-check build demo test unit interop check bench fuzz install clean
 
 all: build
 
@@ -9,6 +9,8 @@ deps:
 	@scripts/deps build
 deps-test:
 	@scripts/deps build tests
+deps-bench:
+	@scripts/deps build bench
 deps-check:
 	@scripts/deps build tests checks
 
@@ -36,8 +38,10 @@ interop: deps-test build
 check: deps-check build
 	@scripts/check
 
-bench: build
-	@CASE="$(CASE)" PEER="$(PEER)" QUICK="$(QUICK)" bench/run
+# make bench [CASE=accept,deliver,relay,tls,idle,base] [PEER=postfix,openssl] [QUICK=1]: side by side
+# with others. RECORD=1 writes bench/RESULTS.md and the chart of the README from it.
+bench: deps-bench build
+	@CASE="$(CASE)" PEER="$(PEER)" QUICK="$(QUICK)" REPS="$(REPS)" bench/$(if $(RECORD),record,run)
 
 # make fuzz [TARGET=name] [SECONDS=60] [MERGE=1]: runs the fuzz targets with libFuzzer; MERGE=1 adds
 # to the corpora what reaches new code.
