@@ -21,8 +21,24 @@ USERS = [f"u{i}@local.test" for i in range(10)]
 START_S = 30  # until a server must have shown its banner
 
 
+def work_folder():
+    """Where servers keep their data: $TMPDIR, else beside the build, for /tmp may be in memory. The
+    servers' users must be able to pass."""
+    if os.environ.get("TMPDIR"):
+        return os.environ["TMPDIR"]
+    folder = os.path.join(BIN, "tmp")
+    os.makedirs(folder, exist_ok=True)
+    parent = folder
+    while os.stat(parent).st_mode & 0o001:
+        if parent == "/":
+            return folder
+        parent = os.path.dirname(parent)
+    return tempfile.gettempdir()
+
+
 def build():
     os.makedirs(BIN, exist_ok=True)
+    tempfile.tempdir = work_folder()
     for name in ("load", "sink"):
         source = os.path.join(TOP, "bench", name + ".c")
         program = os.path.join(BIN, name)
@@ -184,4 +200,5 @@ def pss(pid):
     return total
 
 
-__all__ = ["BIN", "Letterlock", "Postfix", "Server", "Sink", "TOP", "build", "peers", "pss", "wait_for"]
+__all__ = ["BIN", "Letterlock", "Postfix", "Server", "Sink", "TOP", "build", "peers", "pss", "wait_for",
+           "work_folder"]
