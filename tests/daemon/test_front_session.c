@@ -4,8 +4,10 @@
     "state_dir = \"%1$s\"\nspool_dir = \"%1$s\"\nrun_dir = \"%1$s\"\nmail_dir = \"%1$s\"\n"        \
     "received_max = 10\nmessage_size = \"1M\"\nrecipients_mx = 3\ndmarc = \"off\"\n"               \
     "listener \"mx\" { address = {\"127.0.0.1:%2$u\"} kind = \"mx\" tls = \"none\" }\n"            \
-    "domain \"alpha.test\" { }\n"
+    "domain \"alpha.test\" { }\ntrusted_networks = {\"127.0.0.2\"}\n"
 #include "tests/daemon/rig.h"
+
+#include <arpa/inet.h>
 
 static unsigned asked; /* addresses */
 
@@ -91,15 +93,23 @@ static int start(void **state)
 /* ---- a client ---------------------------------------------------------------------------------
  */
 
-static int dial(void)
+static int dial_from(const char *address)
 {
+    struct sockaddr_in own = {.sin_family = AF_INET};
     struct sockaddr_in in = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                              .sin_port = htons(rig.port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    assert_int_equal(inet_pton(AF_INET, address, &own.sin_addr), 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
     return fd;
+}
+
+static int dial(void)
+{
+    return dial_from("127.0.0.1");
 }
 
 static void say(int fd, const char *p, size_t n)
@@ -465,6 +475,28 @@ static void test_many_recipients_of_auth_are_asked_once(void **state)
     close(fd);
 }
 
+/* A foreign domain is asked about once, for all who may send there; who may not learns nothing. */
+static void test_foreign_domains_of_auth_are_asked_once(void **state)
+{
+    int trusted = dial_from("127.0.0.2"), stranger = greeted();
+    char line[64];
+
+    expect(trusted, "", "220 ");
+    expect(trusted, "HELO inner.test\r\n", "250 ");
+    for (unsigned i = 0; i < 20; i++) {
+        expect(trusted, "RSET\r\n", "250 ");
+        expect(trusted, "MAIL FROM:<x@alpha.test>\r\n", "250 ");
+        snprintf(line, sizeof(line), "RCPT TO:<u%u@outside.test>\r\n", i);
+        expect(trusted, line, "250 ");
+    }
+    assert_in_range(asked, 1, 19);
+    expect(stranger, "MAIL FROM:<x@outside.test>\r\n", "250 ");
+    expect(stranger, "RCPT TO:<u1@outside.test>\r\n", "550 5.7.1");
+    expect(trusted, "RCPT TO:<ann@alpha.test>\r\n", "250 ");
+    close(trusted);
+    close(stranger);
+}
+
 static void test_drain(void **state)
 {
     struct ll_msg m = {.type = LL_MSG_DRAIN, .fd = -1};
@@ -503,6 +535,7 @@ int main(void)
         T(test_client_gone_letter_stays),
         T(test_early_talker),
         T(test_many_recipients_of_auth_are_asked_once),
+        T(test_foreign_domains_of_auth_are_asked_once),
         T(test_drain),
     };
 

@@ -39,7 +39,8 @@ static char folder[] = "/tmp/ll-sandbox-XXXXXX";
 static char inside[64];  /* a folder of the role's own */
 static char outside[64]; /* somebody else's folder, readable to the user */
 static struct ll_conf conf;
-static int ear; /* a listening socket, and its port */
+static int given; /* a file that was opened for writing before */
+static int ear;   /* a listening socket, and its port */
 static uint16_t ear_port;
 
 /* ---- things to try: true when the kernel let them happen ---------------------------------------
@@ -196,6 +197,16 @@ static bool accepts(void)
     return accept4(ear, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) >= 0 || errno == EAGAIN;
 }
 
+static bool reserves(void)
+{
+    return fallocate(given, FALLOC_FL_KEEP_SIZE, 0, 4096) == 0;
+}
+
+static bool punches(void)
+{
+    return fallocate(given, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 4096) == 0;
+}
+
 static bool memfd(void)
 {
     int fd = memfd_create("x", MFD_ALLOW_SEALING | MFD_CLOEXEC);
@@ -275,6 +286,8 @@ static const struct attempt attempts[] = {
     {"connect to 53", connects_53, DNS | RELAY},
     {"bind a port", binds, 0},
     {"accept", accepts, FRONTS | CONTROL},
+    {"reserve room for a file", reserves, AUTH | QUEUE | LOCAL},
+    {"punch a hole into a file", punches, AUTH | QUEUE | LOCAL},
     {"memfd", memfd, QUEUE},
     {"executable memory", executable_memory, 0},
     {"make memory executable", made_executable, 0},
@@ -388,6 +401,8 @@ static void set_up(void)
                             .n_certificate = 1,
                             .route = &route,
                             .n_route = 1};
+    given = memfd_create("given", MFD_CLOEXEC);
+    assert_true(given >= 0);
     ear = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(ear, (struct sockaddr *)&a, sizeof(a)), 0);
     assert_int_equal(listen(ear, 5), 0);
