@@ -105,7 +105,10 @@ static bool check_dmarc(struct verify *v)
     struct ll_slice author;
 
     ll_arena_init(&arena, LL_DKIM_HEADER_MAX * 4);
-    v->author = ll_msg_author(ll_dkim_letter_header(v->letter), &arena, &author);
+    /* What a server refuses; and of a longer header not all was kept. */
+    v->author = ll_dkim_letter_header(v->letter).n > LL_MSG_HEADER_MAX
+                    ? LL_MSG_HEADER_LONG
+                    : ll_msg_author(ll_dkim_letter_header(v->letter), &arena, &author);
     if (v->author == LL_MSG_OK) {
         in.author = ll_slice_skip(author, ll_slice_rfind(author, '@') + 1);
         for (size_t i = 0; i < in.n_dkim; i++)

@@ -14,7 +14,7 @@ import time
 
 import pytest
 from harness import ports
-from harness.auth import Mails, run, txt, verify
+from harness.auth import Mails, run, txt, verify, wire
 from harness.dnsserver import DnsServer
 from harness.peers import end, package
 
@@ -255,35 +255,53 @@ def test_mail_dkim_here(mails, keys, server):
 # ---- opendkim --------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def opendkim(mails, keys):
-    """opendkim's verifier: a list of its Authentication-Results, one a letter. Keys come from a file."""
+def opendkim(mails):
+    """opendkim's test mode: the fields it would add to letters, by this configuration. It passes fields on
+    as a milter gets them, without the blanks around them: only relaxed headers keep their meaning."""
     libraries = [os.path.join(package(p), "usr/lib/x86_64-linux-gnu") for p in
                  ("libopendkim11", "libmilter1.0.1", "libmemcached11", "libopendbx1", "librbl1", "libvbr2")]
     program = os.path.join(package("opendkim"), "usr/sbin/opendkim")
-    published = mails.write("".join(f"{n} {t}\n" for n, t in keys.records.items()).encode())
-    conf = mails.write(f"Mode v\nTestPublicKeys {published}\nAlwaysAddARHeader yes\n".encode())
     env = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
     probe = subprocess.run([program, "-V"], env=env, capture_output=True, timeout=30)
     if probe.returncode != 0:
         pytest.skip("opendkim does not run here: " + probe.stderr.decode()[:200])
 
-    def check(letters):
+    def fields(conf, letters):
         paths = [mails.write(m.replace(b"\r\n", b"\n")) for m in letters]
-        p = subprocess.run([program, "-x", conf, "-vvv", "-t", ",".join(paths)], env=env, capture_output=True,
-                           timeout=200)
+        p = subprocess.run([program, "-x", mails.write(conf.encode()), "-vvv", "-t", ",".join(paths)], env=env,
+                           capture_output=True, timeout=200)
         return p.stdout.decode(errors="replace").split("### INSHEADER")[1:]
-    return check
+    return fields
 
 
-def test_ours_at_opendkim(ours, opendkim):
-    # Its test mode passes fields on as a milter gets them, without their blanks: relaxed ones only.
-    some = ours[0:400:2]
-    said = opendkim(some)
+def test_ours_at_opendkim(mails, keys, ours, opendkim):
+    published = mails.write("".join(f"{n} {t}\n" for n, t in keys.records.items()).encode())
+    conf = f"Mode v\nTestPublicKeys {published}\nAlwaysAddARHeader yes\n"
+    some = ours[0:400:2]  # relaxed headers
+    said = opendkim(conf, some)
     assert len(said) == len(some)
     wrong = [(n, s) for n, s in enumerate(said) if s.count("dkim=pass") != 2]
     assert not wrong, wrong[:3]
-    for s in opendkim([change(m, n) for n, m in enumerate(some[:50])]):
+    for s in opendkim(conf, [change(m, n) for n, m in enumerate(some[:50])]):
         assert "dkim=pass" not in s and s.count("dkim=fail") == 2, s
+
+
+@pytest.mark.parametrize("selector, algorithm", [("rsa", "rsa-sha256"), ("ed", "ed25519-sha256")])
+def test_opendkim_here(mails, keys, server, opendkim, selector, algorithm):
+    signed = []
+    for body in ("relaxed", "simple"):
+        conf = (f"Mode s\nDomain {DOMAIN}\nSelector {selector}\nKeyFile {getattr(keys, selector)}\n"
+                f"SignatureAlgorithm {algorithm}\nCanonicalization relaxed/{body}\nRequireSafeKeys no\n")
+        letters = [letter(n) for n in range(100)]
+        added = opendkim(conf, letters)
+        assert len(added) == len(letters)
+        for field, m in zip(added, letters):
+            value = re.search(r"hname='DKIM-Signature' hvalue='(.*?)'", field, re.S).group(1)
+            signed.append(wire(f"DKIM-Signature: {value}\n") + m)
+    results = verify_mbox(mails, server, signed)
+    assert not [n for n, r in enumerate(results) if r != ["pass"]]
+    changed = verify_mbox(mails, server, [change(m, n) for n, m in enumerate(signed)])
+    assert not [n for n, r in enumerate(changed) if r != ["fail"]]
 
 
 def test_opendkim_testmsg(keys):
