@@ -1,7 +1,7 @@
 # The short commands. meson.build does the work.
 BUILD ?= build
 MESON_ARGS ?=
-.PHONY: all deps deps-test deps-bench deps-check build demo test unit interop check bench fuzz install clean
+.PHONY: all deps deps-test deps-bench deps-check build demo test unit interop crash check bench fuzz install clean
 
 all: build
 
@@ -33,6 +33,10 @@ unit: build
 	@scripts/test unit
 interop: deps-test build
 	@scripts/test interop faults
+
+# The crash proof, long: make crash [MINUTES=10] [SEED=1] [CASE=kill,images,...]; see scripts/crash.
+crash: deps-test build
+	@MINUTES="$(MINUTES)" SEED="$(SEED)" CASE="$(CASE)" nice scripts/crash
 
 # What a reviewer would look for first: see scripts/check.
 check: deps-check build

@@ -53,11 +53,14 @@ class Server:
 
     settings: global settings, replaced or added (dmarc is off unless one says otherwise). extra: text put behind the configuration.
     A `route "*"` in extra replaces the one that init wrote. preexec: called in the child before it
-    becomes letterlockd."""
+    becomes letterlockd. program, env: what is started instead of letterlockd, and in which
+    environment; they count from the next start."""
 
     def __init__(self, domain, users=(), settings=None, extra="", start=True, keep=None,
                  preexec=None):
         self.preexec = preexec
+        self.program = LETTERLOCKD
+        self.env = None
         self.domain = domain
         self.dir = keep or tempfile.mkdtemp(prefix="letterlock-test-")
         os.chmod(self.dir, 0o711)  # the roles' users must pass
@@ -151,7 +154,7 @@ class Server:
 
     def start(self, ready=True):
         with open(self.logfile, "ab") as log:
-            self.process = subprocess.Popen([LETTERLOCKD, "-c", self.conf, "-f"],
+            self.process = subprocess.Popen([self.program, "-c", self.conf, "-f"], env=self.env,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             preexec_fn=self.preexec)
         if ready:
