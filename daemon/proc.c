@@ -74,6 +74,12 @@ void ll_proc_exit(struct ll_proc *proc)
     event_base_loopbreak(proc->base);
 }
 
+void ll_proc_no_memory(const char *what)
+{
+    ll_log(LL_LOG_ERROR, "no-memory", LL_FS("for", what));
+    _exit(EX_OSERR);
+}
+
 void ll_proc_bad_peer(struct ll_peer *peer, const char *why)
 {
     ll_ipc_break(peer->ipc, why);

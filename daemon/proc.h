@@ -63,6 +63,9 @@ struct ll_peer *ll_proc_peer(struct ll_proc *, enum ll_role, unsigned index);
 uint64_t ll_proc_id(struct ll_proc *);
 /* Ends the loop, and the process with exit status 0. */
 void ll_proc_exit(struct ll_proc *);
+/* There was no memory for `what`, and nobody who could be told "later": the process ends, and super
+ * starts it again. What it had in hand is in the journal, or the queue hands it out anew. */
+_Noreturn void ll_proc_no_memory(const char *what);
 /* A peer broke a rule in a way that shows only later than its message: as a handler's -1. `why` is
  * a sentence for the log. The peer goes down from the loop, not within this call. */
 void ll_proc_bad_peer(struct ll_peer *, const char *why);

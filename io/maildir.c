@@ -12,10 +12,11 @@
 
 #include "letterlock/spool.h"
 
-#define PART_MAX   200         /* octets of one folder name, escapes included: below NAME_MAX */
-#define CHUNK      (64u << 10) /* octets read and converted at a time */
-#define JUNK       ".Junk"     /* Maildir++: a folder beside new and cur */
-#define SYNCFS_MIN 8           /* letters in a batch from which one syncfs beats flushing each */
+#define PATH_OCTETS 4096        /* of a mailbox's path, before its parts are found too long */
+#define PART_MAX    200         /* octets of one folder name, escapes included: below NAME_MAX */
+#define CHUNK       (64u << 10) /* octets read and converted at a time */
+#define JUNK        ".Junk"     /* Maildir++: a folder beside new and cur */
+#define SYNCFS_MIN  8           /* letters in a batch from which one syncfs beats flushing each */
 
 struct ll_maildir {
     int root;
@@ -84,13 +85,13 @@ static int open_or_make(int dir, const char *name)
 
 static int open_mailbox(struct ll_maildir *m, struct ll_slice mailbox)
 {
-    struct ll_buf path = LL_BUF(2 * PART_MAX + 2);
+    struct ll_buf path = LL_BUF(PATH_OCTETS);
     const char *text;
     char *slash;
     int domain = -1, box = -1;
 
     if (!ll_maildir_path(&path, mailbox) || !(text = ll_buf_str(&path))) {
-        errno = EINVAL;
+        errno = path.failed ? ENOMEM : EINVAL;
     } else {
         slash = strchr((char *)path.p, '/');
         *slash = '\0';

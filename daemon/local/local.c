@@ -263,15 +263,14 @@ static int take_job(struct ll_peer *peer, uint64_t id, struct ll_slice job, stru
     struct local *l = peer->proc->state;
     struct delivery *d = calloc(1, sizeof(*d));
 
-    if (!d) {
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
+    if (!d)
+        ll_proc_no_memory("a job");
     d->id = id;
     d->fd = fd;
     ll_arena_init(&d->arena, JOB_ARENA_MAX);
     if (!delivery_decode(d, job, body)) {
+        if (d->arena.no_memory)
+            ll_proc_no_memory("a job");
         delivery_free(d);
         return -1;
     }

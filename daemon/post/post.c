@@ -346,6 +346,8 @@ static int take_job(struct ll_peer *peer, uint64_t id, struct ll_slice job, stru
     ll_arena_init(&j->arena, POST_ARENA_MAX);
     TAILQ_INSERT_TAIL(&p->jobs, j, all);
     if (!job_decode(j, job, body)) {
+        if (j->arena.no_memory)
+            ll_proc_no_memory("a job");
         job_free(j);
         return -1;
     }

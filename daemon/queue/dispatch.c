@@ -119,7 +119,7 @@ static void split(struct queue *q, struct pair *p, const struct ll_letter *from,
         l->rcpt[i].pair = NULL;
         p->n_rcpt--;
         if (rcpt_schedule(q, l, i, &from->rcpt[i], p->kind, 0) != 0)
-            letter_hold(q, l, "no memory");
+            ll_proc_no_memory("a letter's recipients");
     }
 }
 
@@ -238,6 +238,8 @@ static int hand_out(struct queue *q, struct pair *p)
     if (!s)
         return 0;
     if (!letter_read(q, l, true, &from)) {
+        if (errno != EBADMSG)
+            return 0; /* the disk, or a limit: it may be read later */
         letter_hold(q, l, "its record in the journal is damaged");
         return 1;
     }

@@ -516,9 +516,30 @@ int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s,
     s->octets += length;
     for (uint32_t i = 0; l->alive > 0 && i < from->n_rcpt; i++)
         if (rcpt_begin(q, l, from, i, until ? until[i] : 0) != 0)
-            letter_hold(q, l, "no memory when it came");
+            ll_proc_no_memory("a letter");
     letter_settle(q, l);
     return 0;
+}
+
+bool record_decode(struct queue *q, struct ll_slice in, uint64_t generation, struct ll_letter *ret)
+{
+    ll_arena_release(&q->arena);
+    if (ll_record_decode(in, generation, &q->arena, ret))
+        return true;
+    if (q->arena.no_memory)
+        ll_proc_no_memory("a record of the journal");
+    return false;
+}
+
+/* 0, or errno; EBADMSG where the file is shorter. */
+static int read_at(int fd, uint8_t *p, size_t n, uint64_t offset)
+{
+    ssize_t r;
+
+    do
+        r = pread(fd, p, n, (off_t)offset);
+    while (r < 0 && errno == EINTR);
+    return r < 0 ? errno : (size_t)r == n ? 0 : EBADMSG;
 }
 
 bool letter_read(struct queue *q, const struct letter *l, bool body, struct ll_letter *ret)
@@ -528,16 +549,21 @@ bool letter_read(struct queue *q, const struct letter *l, bool body, struct ll_l
     int fd = segment_fd(q, l->segment);
     size_t meta;
 
-    if (fd < 0 || l->length > RECORD_MAX ||
-        pread(fd, q->record, want, l->offset) != (ssize_t)want ||
-        !ll_record_head_decode(ll_slice(q->record, want), &h) || h.id != l->id ||
+    if (fd < 0)
+        return false;
+    errno = l->length > RECORD_MAX ? EBADMSG : read_at(fd, q->record, want, l->offset);
+    if (errno != 0)
+        return false;
+    errno = EBADMSG;
+    if (!ll_record_head_decode(ll_slice(q->record, want), &h) || h.id != l->id ||
         ll_record_length(&h) != l->length)
         return false;
     meta = LL_RECORD_HEAD + (size_t)h.meta_length;
-    if (meta > want && pread(fd, q->record, meta, l->offset) != (ssize_t)meta)
+    errno = meta > want ? read_at(fd, q->record, meta, l->offset) : 0;
+    if (errno != 0)
         return false;
-    ll_arena_release(&q->arena);
-    if (!ll_record_decode(ll_slice(q->record, meta), l->segment->generation, &q->arena, ret))
+    errno = EBADMSG;
+    if (!record_decode(q, ll_slice(q->record, meta), l->segment->generation, ret))
         return false;
     if (!body)
         return true;

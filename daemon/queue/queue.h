@@ -189,6 +189,7 @@ struct segment {
     bool closed;
     bool doubles;     /* records of letters that lie elsewhere too */
     bool tail;        /* found at start: the last octets may be torn, check contents too */
+    bool unreadable;  /* the disk refused to give octets of it: it is kept for a later start */
     int64_t closed_s; /* since when */
     struct link scan; /* among those to be scanned */
 };
@@ -344,8 +345,11 @@ void letter_move(struct queue *, struct letter *, struct segment *, uint32_t off
 /* To be called when a letter may have ended: frees it when nothing of it is alive or out. */
 void letter_settle(struct queue *, struct letter *);
 /* Reads record and envelope into q->record and q->arena; *ret borrows from them until the next
- * call. With `body`, ret->body is there too (NULL p where it has a file). False: damaged. */
+ * call. With `body`, ret->body is there too (NULL p where it has a file). False: errno is EBADMSG
+ * where the record is damaged, and else says why it could not be read now. */
 bool letter_read(struct queue *, const struct letter *, bool body, struct ll_letter *ret);
+/* ll_record_decode into q->arena. A sound record is never called damaged for want of memory. */
+bool record_decode(struct queue *, struct ll_slice in, uint64_t generation, struct ll_letter *ret);
 void rcpt_set(struct queue *, struct letter *, struct rcpt *, enum ll_rcpt_state);
 void rcpt_reply(struct queue *, struct rcpt *, const struct reply_view *);
 /* Puts a recipient of the letter in hand among those that wait for its destination. */

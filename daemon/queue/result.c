@@ -472,6 +472,8 @@ int on_job_result(struct ll_peer *peer, const struct ll_msg *m)
     ll_arena_init(&arena, LETTER_ARENA_MAX);
     if (!ll_job_result_decode(m->job_result.result, &arena, &result) ||
         !result_fits(s->pair, &result)) {
+        if (arena.no_memory)
+            ll_proc_no_memory("the result of a job");
         ll_arena_release(&arena);
         return -1;
     }

@@ -49,6 +49,11 @@ static const uint8_t *look(struct window *w, uint64_t at, size_t n)
     do
         r = pread(segment_fd(w->q, w->s), w->q->scan_buf, want, (off_t)at);
     while (r < 0 && errno == EINTR);
+    if (r < 0 && !w->s->unreadable) {
+        ll_log(LL_LOG_ERROR, "journal-unreadable", LL_FU("segment", w->s->number),
+               LL_FU("offset", at), LL_FS("why", strerror(errno)));
+        w->s->unreadable = true;
+    }
     w->from = at;
     w->n = r > 0 ? (size_t)r : 0;
     return w->n >= n ? w->q->scan_buf : NULL;
@@ -77,8 +82,7 @@ static size_t record_at(struct window *w, uint64_t at, struct ll_letter *ret)
     if (!p || !ll_record_end_ok(&h, ll_slice(p, LL_RECORD_END)))
         return 0;
     p = look(w, at, meta);
-    ll_arena_release(&w->q->arena);
-    if (!p || !ll_record_decode(ll_slice(p, meta), w->s->generation, &w->q->arena, ret))
+    if (!p || !record_decode(w->q, ll_slice(p, meta), w->s->generation, ret))
         return 0;
     return n;
 }
@@ -147,10 +151,8 @@ static void take(struct window *w, const struct ll_letter *l, size_t n)
     q->accepted += !q->scanning;
     if (l->body_file)
         given_taken(q, l->body_file);
-    if (letter_add(q, l, w->s, (uint32_t)(w->s->upto - n), (uint32_t)n) != 0) {
-        ll_log(LL_LOG_ERROR, "no-memory", LL_FS("for", "a letter"));
-        abort(); /* it stays in the journal: the next start finds it */
-    }
+    if (letter_add(q, l, w->s, (uint32_t)(w->s->upto - n), (uint32_t)n) != 0)
+        ll_proc_no_memory("a letter"); /* it stays in the journal: the next start finds it */
 }
 
 /* One record, or one gap. False at the end. */

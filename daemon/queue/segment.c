@@ -256,8 +256,7 @@ void segment_over(struct queue *q, struct segment *s, uint64_t id)
 
         if (!over) {
             /* It would come back after a checkpoint: better a process that starts again. */
-            ll_log(LL_LOG_ERROR, "no-memory", LL_FS("for", "letters that are over"));
-            abort();
+            ll_proc_no_memory("letters that are over");
         }
         s->over = over;
         s->cap_over = cap;
@@ -269,7 +268,7 @@ void segment_settle(struct queue *q, struct segment *s)
 {
     char name[24];
 
-    if (!s->closed || s->letters > 0 || s == q->copy || !link_empty(&s->scan))
+    if (!s->closed || s->letters > 0 || s == q->copy || !link_empty(&s->scan) || s->unreadable)
         return;
     if (q->log.at_segment == s) {
         q->log.at_over = 0;

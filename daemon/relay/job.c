@@ -97,8 +97,10 @@ int job_taken(struct ll_peer *peer, uint64_t id, struct ll_slice in, struct ll_s
     struct job *j = job_new(r, peer, id, fd);
 
     if (!j)
-        return -1;
+        ll_proc_no_memory("a job");
     if (!decode(j, in, body)) {
+        if (j->arena.no_memory)
+            ll_proc_no_memory("a job");
         job_free(j);
         return -1;
     }

@@ -192,6 +192,7 @@ struct ll_arena {
     struct ll_arena_block *blocks;
     size_t used; /* octets handed out */
     size_t max;
+    bool no_memory; /* the system had none; a decoder that failed then says nothing of its input */
 };
 
 void ll_arena_init(struct ll_arena *, size_t max);

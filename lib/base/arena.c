@@ -15,7 +15,7 @@ struct ll_arena_block {
 
 void ll_arena_init(struct ll_arena *a, size_t max)
 {
-    *a = (struct ll_arena){NULL, 0, max};
+    *a = (struct ll_arena){.max = max};
 }
 
 void ll_arena_release(struct ll_arena *a)
@@ -42,8 +42,10 @@ void *ll_arena_alloc(struct ll_arena *a, size_t n)
         size_t size = n > ARENA_BLOCK ? n : ARENA_BLOCK;
 
         b = malloc(sizeof(*b) + size);
-        if (!b)
+        if (!b) {
+            a->no_memory = true;
             return NULL;
+        }
         *b = (struct ll_arena_block){a->blocks, size, 0};
         a->blocks = b;
     }

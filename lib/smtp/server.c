@@ -493,7 +493,8 @@ static void data_answered(struct ll_smtpd *s, const struct ll_smtpd_answer *a, u
         }
         if (!by_bdat)
             srv_reply_slice(s, a->code, NULL, a->text);
-        srv_letter_begins(s, now);
+        if (s->t) /* without memory for the reply the session is over */
+            srv_letter_begins(s, now);
         return;
     }
     if (by_bdat) { /* the chunk is read and thrown away; its reply may go ahead of it */

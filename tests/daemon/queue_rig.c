@@ -83,6 +83,11 @@ void ll_proc_exit(struct ll_proc *proc)
     CHECK(!"the queue ends");
 }
 
+void ll_proc_no_memory(const char *what)
+{
+    abort();
+}
+
 void ll_proc_bad_peer(struct ll_peer *peer, const char *why)
 {
     CHECK(!"a bad peer");
