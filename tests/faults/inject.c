@@ -424,9 +424,9 @@ static void take_word(const char *word)
     if ((v = value(word, "notes=")) != NULL)
         open_notes(v);
     else if ((v = value(word, "slow=")) != NULL)
-        slow_ms = (unsigned)atoi(v);
+        slow_ms = (unsigned)strtoul(v, NULL, 10);
     else if ((v = value(word, "late=")) != NULL)
-        late_ms = (unsigned)atoi(v);
+        late_ms = (unsigned)strtoul(v, NULL, 10);
     else if (strcmp(word, "strict") == 0)
         strict = true;
     else if (strcmp(word, "lie") == 0)
