@@ -183,6 +183,31 @@ def failing_disk(times, seed=6):
     return figures
 
 
+def failing_reads(times, seed=10):
+    """The disk does not give a part of the journal while the queue reads it at start: what it holds
+    is neither dropped nor called damaged, and is there when the disk is good again."""
+    figures = Figures("EIO on reading", "failed")
+    with Rig(inject="notes", seed=seed) as r:
+        for i in range(times):
+            r.hop.busy = True
+            r.load(far=0.8, long=0)
+            acked(r, 100)
+            r.end_load()
+            r.kill_all()
+            r.start(ready=False, unreadable=1 + i % 4)
+            r.server.wait_ready()
+            r.load(far=0.8, long=0)
+            acked(r, 20)
+            r.end_load()
+            time.sleep(1.5)  # needless segments go, and the others are emptied
+            figures.failed += r.notes.read_failed()
+            r.kill_all()
+            r.start()
+            r.hop.busy = False
+            judge(r, figures, 1, empty=False)
+    return figures
+
+
 def advances(r):
     """True when letters are acknowledged now."""
     before = r.ledger.acked()

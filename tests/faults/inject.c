@@ -7,7 +7,8 @@
  * that a loss of power may leave behind on any file system.
  *
  * It breaks the server on purpose, to see whether the tests notice: leaves flushes out, makes them
- * later than they say, calls a failed one a success, lets the n-th allocation of a role fail.
+ * later than they say, calls a failed one a success, lets the n-th allocation of a role or the n-th
+ * read of a segment fail.
  *
  * LL_INJECT: words with commas between them.
  *   notes=FILE   struct notes, shared by all processes and the test
@@ -50,6 +51,7 @@ struct notes {
     char alloc_role[16];        /* whose allocation is to fail, */
     volatile int64_t alloc_in;  /* after so many more; 0: none */
     volatile int64_t alloc_run; /* and so many of them in a row */
+    volatile int64_t read_in;   /* the read of a segment that fails with EIO; 0: none */
     uint64_t alloc_failed;
     uint64_t n_names;
     struct file {
@@ -358,6 +360,21 @@ int syncfs(int fd)
     if (notes)
         names_durable(0, true, before);
     return 0;
+}
+
+/* ---- reads ------------------------------------------------------------------------------------
+ */
+
+ssize_t pread(int fd, void *to, size_t n, off_t at)
+{
+    struct stat st;
+
+    if (notes && notes->read_in > 0 && strcmp(role, "queue") == 0 && fstat(fd, &st) == 0 &&
+        kind_of(&st) == SEGMENT && __atomic_sub_fetch(&notes->read_in, 1, __ATOMIC_SEQ_CST) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return raw(SYS_pread64, fd, (long)(uintptr_t)to, (long)n, at, 0, 0);
 }
 
 /* ---- memory -----------------------------------------------------------------------------------

@@ -69,10 +69,12 @@ class Rig:
 
     # ---- life -------------------------------------------------------------------------------
 
-    def start(self, ready=True):
+    def start(self, ready=True, unreadable=0):
+        """unreadable: the read of the journal that fails, counted from 1."""
         self.boxes.forget()
         if self.notes:
             self.notes.begin(self.spool, self.mail)
+            self.notes.fail_read(unreadable)
         self.server.start(ready)
 
     def load(self, **how):

@@ -220,7 +220,7 @@ class History:
 class Notes:
     """The shared memory of inject.c (struct notes there)."""
 
-    HEAD = struct.Struct("=16sqqQQ")
+    HEAD = struct.Struct("=16sqqqQQ")
     FILES = NAMES = 1 << 15
     FILE, NAME = struct.Struct("=QQQQ"), struct.Struct("=QQ104s")
     PENDING = 1
@@ -251,15 +251,25 @@ class Notes:
 
     def fail_allocation(self, role, after, run=1):
         """The allocation of a role after so many more fails, and those behind it up to `run`."""
-        self.map[:self.HEAD.size] = self.HEAD.pack(b"", 0, 0, 0, self._head()[4])
-        self.map[:self.HEAD.size] = self.HEAD.pack(role.encode(), after + run, run, 0,
-                                                   self._head()[4])
+        self._set(b"", 0, 0)  # first nothing: the fields are read one by one
+        self._set(role.encode(), after + run, run)
+
+    def fail_read(self, after):
+        """The read of a segment after so many more fails with EIO."""
+        self._set(b"", 0, 0, after)
+
+    def _set(self, role, alloc, run, read=0):
+        self.map[:self.HEAD.size] = self.HEAD.pack(role, alloc, run, read, 0, self._head()[-1])
+
+    def read_failed(self):
+        """True when the read that was to fail has come."""
+        return self._head()[3] <= 0
 
     def _head(self):
         return self.HEAD.unpack_from(self.map, 0)
 
     def failed_allocations(self):
-        return self._head()[3]
+        return self._head()[4]
 
     def cut(self, rng, *folders):
         """Takes away what was not durable; all processes have ended. Returns (names taken away,
@@ -270,7 +280,7 @@ class Notes:
             if key:
                 flushed[key] = size if fresh else max(size, self.before.get(key, 0))
         at += self.FILES * self.FILE.size
-        count = min(self._head()[4], self.NAMES)
+        count = min(self._head()[-1], self.NAMES)
         for key, state, name in self.NAME.iter_unpack(self.map[at:at + count * self.NAME.size]):
             if state == self.PENDING:
                 pending.add((key, name.partition(b"\0")[0].decode()))
