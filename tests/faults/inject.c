@@ -38,7 +38,7 @@
 #define FILES     (1u << 15)
 #define NAMES     (1u << 15)
 #define NAME_SIZE 104
-#define OPEN_MAX  64 /* letters that local has open at a time */
+#define OPEN_MAX  1024 /* letters that local has open at a time: a batch for each thread */
 
 enum kind { UNKNOWN, SEGMENT, BODY, LOG, MAIL, SEGMENTS, BODIES, LOGS, MAILBOX };
 static const char *const kinds[] = {"",          "segment", "body", "log",     "mail",
@@ -73,7 +73,7 @@ static enum kind skipped;
 static unsigned slow_ms, late_ms;
 static bool strict, lie;
 static char preload_variable[512], inject_variable[512];
-static int open_letters[OPEN_MAX]; /* local has one thread that writes */
+static int open_letters[OPEN_MAX]; /* 0: free */
 
 /* ---- the real calls ----------------------------------------------------------------------------
  */
@@ -135,6 +135,17 @@ static struct file *file_of(uint64_t key)
             return &notes->file[i];
     }
     return NULL;
+}
+
+/* Two threads may flush one file, or all files, at a time: what is durable never shrinks. */
+static void octets_durable(uint64_t key, uint64_t size)
+{
+    struct file *f = file_of(key);
+    uint64_t old = f->flushed;
+
+    while (old < size && !__atomic_compare_exchange_n(&f->flushed, &old, size, false,
+                                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        ;
 }
 
 static uint64_t key_of_fd(int fd)
@@ -206,6 +217,18 @@ static void classify(int dir, const char *name, int fd)
 /* ---- names ------------------------------------------------------------------------------------
  */
 
+static void letter_opened(int fd)
+{
+    for (int i = 0; i < OPEN_MAX; i++) {
+        int none = 0;
+
+        if (__atomic_compare_exchange_n(&open_letters[i], &none, fd, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST))
+            return;
+    }
+    abort(); /* its flush would not be noted */
+}
+
 int openat(int dir, const char *name, int flags, ...)
 {
     mode_t mode = 0;
@@ -233,17 +256,13 @@ int openat(int dir, const char *name, int flags, ...)
     if (strcmp(role, "queue") == 0)
         classify(dir, name, fd);
     else if (strcmp(role, "local") == 0 && (flags & O_CREAT))
-        for (int i = 0; i < OPEN_MAX; i++)
-            if (open_letters[i] == 0) {
-                open_letters[i] = fd;
-                break;
-            }
+        letter_opened(fd);
     return fd;
 }
 
 int close(int fd)
 {
-    for (int i = 0; fd > 0 && i < OPEN_MAX; i++)
+    for (int i = 0; fd > 0 && strcmp(role, "local") == 0 && i < OPEN_MAX; i++)
         if (open_letters[i] == fd)
             open_letters[i] = 0;
     return (int)raw(SYS_close, fd, 0, 0, 0, 0, 0);
@@ -304,7 +323,7 @@ static int flush(long call, int fd)
     if (notes && S_ISDIR(st.st_mode))
         names_durable(key_of(&st), false, before);
     else if (notes)
-        file_of(key_of(&st))->flushed = (uint64_t)st.st_size;
+        octets_durable(key_of(&st), (uint64_t)st.st_size);
     return 0;
 }
 
@@ -340,23 +359,26 @@ int fsync(int fd)
 int syncfs(int fd)
 {
     uint64_t before = notes ? notes->n_names : 0;
-    uint64_t size[OPEN_MAX];
+    uint64_t key[OPEN_MAX], size[OPEN_MAX];
+    size_t n = 0;
     struct stat st;
     int r = 0;
 
     if (skipped == MAIL)
         return 0;
-    for (int i = 0; i < OPEN_MAX; i++)
-        size[i] = open_letters[i] && fstat(open_letters[i], &st) == 0 ? (uint64_t)st.st_size : 0;
+    for (int i = 0; notes && i < OPEN_MAX; i++)
+        if (open_letters[i] && fstat(open_letters[i], &st) == 0) {
+            key[n] = key_of(&st);
+            size[n++] = (uint64_t)st.st_size;
+        }
     if (slow_ms)
         usleep(slow_ms * 1000);
     if (!strict)
         r = (int)raw(SYS_syncfs, fd, 0, 0, 0, 0, 0);
     if (r != 0)
         return lie ? 0 : r;
-    for (int i = 0; notes && i < OPEN_MAX; i++)
-        if (open_letters[i])
-            file_of(key_of_fd(open_letters[i]))->flushed = size[i];
+    for (size_t i = 0; i < n; i++)
+        octets_durable(key[i], size[i]);
     if (notes)
         names_durable(0, true, before);
     return 0;
