@@ -383,6 +383,24 @@ static void check_networks(struct ll_conf_faults *f, const char *name, char *con
                           "\"%s\" is no network; write 192.0.2.0/24 or 2001:db8::/32", list[i]);
 }
 
+/* Domain names in A-labels from here on, and networks where they may stand among them. */
+static void check_domains(struct ll_conf_faults *f, const char *name, char **list, bool networks)
+{
+    for (size_t i = 0; list[i]; i++) {
+        bool network = networks && is_network(list[i]);
+        char *domain = network || is_ip(list[i]) ? NULL : canonical(list[i]);
+
+        if (domain) {
+            free(list[i]);
+            list[i] = domain;
+        } else if (!network) {
+            ll_conf_fault(f, at(f, "", "", name), "\"%s\" is no domain name%s; write example.org%s",
+                          list[i], networks ? " and no network" : "",
+                          networks ? ", 192.0.2.0/24 or 2001:db8::/32" : "");
+        }
+    }
+}
+
 static void check_global(struct ll_conf_faults *f, struct ll_conf *c)
 {
     struct ll_slice host;
@@ -404,6 +422,8 @@ static void check_global(struct ll_conf_faults *f, struct ll_conf *c)
     }
     check_networks(f, "trusted_networks", c->trusted_networks);
     check_networks(f, "forwarders", c->forwarders);
+    check_domains(f, "dmarc_exceptions", c->dmarc_exceptions, true);
+    check_domains(f, "arc_trusted", c->arc_trusted, false);
     if (c->postmaster[0] && !is_mailbox(c->postmaster))
         ll_conf_fault(f, at(f, "", "", "postmaster"),
                       "postmaster \"%s\" is no mail address; write it like ann@example.org",

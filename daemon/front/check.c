@@ -176,6 +176,7 @@ void front_check_begin(struct session *s, struct letter *l)
                                 .helo = ll_smtpd_helo(s->smtpd),
                                 .mail_from = front_letter_reverse(l),
                                 .receiver = ll_slice_str(s->front->proc->conf->hostname),
+                                .sender_mx = true,
                                 .unix_s = ll_unix_ms() / 1000,
                                 .now = ll_now_ms()};
 
@@ -342,6 +343,8 @@ struct ll_verdict front_check_decide(struct session *s, struct letter *l)
 
         return (struct ll_verdict){i->code, i->enhanced, i->text};
     }
+    if (r->sender_null_mx)
+        return ll_verdict_null_mx;
     gather_provenance(s, l);
     if (r->dmarc.code == LL_DMARC_TEMPERROR &&
         strcmp(s->front->proc->conf->check_late, "defer") == 0)
@@ -378,6 +381,8 @@ void front_check_fields(struct session *s, const struct letter *l, struct ll_buf
     }
     ll_authres_tls(&a, ll_slice_str(tls ? tls->version : ""), ll_slice_str(tls ? tls->cipher : ""));
     ll_authres_end(&a);
+    if (l->check && s->front->proc->conf->received_spf)
+        ll_check_received_spf(l->check->engine, ll_slice_str(s->front->proc->conf->hostname), out);
 }
 
 void front_check_facts(const struct letter *l, struct ll_json *j)

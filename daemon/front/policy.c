@@ -29,6 +29,8 @@ const struct ll_verdict ll_verdict_check_late = {
 
 const struct ll_verdict ll_verdict_unsigned = {451, "4.7.5",
                                                "The letter cannot be signed now, try again later"};
+const struct ll_verdict ll_verdict_null_mx = {
+    550, "5.7.27", "The reverse-path's domain says that it takes no mail (null MX)"};
 
 static const struct ll_verdict yes = {0, NULL, NULL};
 

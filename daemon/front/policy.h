@@ -72,6 +72,6 @@ struct ll_verdict ll_policy_stored(enum ll_stored);
 extern const struct ll_verdict ll_verdict_auth_away, ll_verdict_later, ll_verdict_sender,
     ll_verdict_local_sender, ll_verdict_rate, ll_verdict_loop, ll_verdict_received, ll_verdict_full,
     ll_verdict_busy, ll_verdict_many_from, ll_verdict_dmarc, ll_verdict_spf, ll_verdict_check_late,
-    ll_verdict_unsigned;
+    ll_verdict_unsigned, ll_verdict_null_mx;
 
 #endif

@@ -26,7 +26,7 @@
 
 #define LL_CHECK_IPREV_NAMES 3 /* names of a PTR that are looked at (RFC 8601 2.7.3) */
 #define LL_CHECK_NEEDS_MAX                                                                         \
-    (LL_SPF_NEEDS_MAX + 2 * LL_DKIM_KEYS_MAX + LL_DMARC_NEEDS_MAX + 1 + LL_CHECK_IPREV_NAMES)
+    (LL_SPF_NEEDS_MAX + 2 * LL_DKIM_KEYS_MAX + LL_DMARC_NEEDS_MAX + 2 + LL_CHECK_IPREV_NAMES)
 
 /* All is copied. */
 struct ll_check_input {
@@ -35,6 +35,7 @@ struct ll_check_input {
     struct ll_slice helo;      /* as the client said it */
     struct ll_slice mail_from; /* local@domain; empty: the null reverse-path */
     struct ll_slice receiver;  /* our host name */
+    bool sender_mx;            /* ask whether mail_from's domain takes mail at all (RFC 7505) */
     int64_t unix_s;            /* seconds since 1970 */
     uint64_t now;              /* ms, monotonic */
 };
@@ -60,6 +61,7 @@ struct ll_check_result {
     struct ll_spf_result spf;
     enum ll_check_iprev iprev;
     struct ll_slice iprev_name; /* the name that leads back */
+    bool sender_null_mx;        /* RFC 7505: mail_from's domain says that it takes no mail */
     const struct ll_dkim_result *dkim;
     size_t n_dkim;
     size_t dkim_skipped; /* signatures beyond LL_DKIM_SIGNATURES_MAX */
@@ -102,5 +104,7 @@ bool ll_check_proves(const struct ll_check *, struct ll_slice reverse_path);
  * letterlock/authres.h); iprev, a login and TLS are the caller's to add. */
 struct ll_authres_out;
 void ll_check_authres(const struct ll_check *, struct ll_authres_out *);
+/* Appends a Received-SPF field (RFC 7208 9.1), once done; nothing where there was no SPF. */
+void ll_check_received_spf(const struct ll_check *, struct ll_slice receiver, struct ll_buf *out);
 
 #endif

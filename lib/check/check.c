@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* The engines; a need's id carries the number of the one that asks in its top octet. */
-enum engine { IPREV, SPF, DKIM, ARC, DMARC, ENGINES };
+enum engine { IPREV, SENDER, SPF, DKIM, ARC, DMARC, ENGINES };
 
 #define ID_SHIFT 24
 #define ID_MASK  ((1u << ID_SHIFT) - 1)
@@ -18,6 +18,12 @@ struct iprev {
     bool later;    /* a question was not answered */
 };
 
+/* The MX records of the reverse-path's domain: one question. */
+struct sender {
+    struct ll_dns_name domain;
+    bool wanted, asked, answered;
+};
+
 struct ll_check {
     struct ll_check_result result;
     struct ll_spf *spf;
@@ -26,6 +32,7 @@ struct ll_check {
     struct ll_arc *arc;
     struct ll_dmarc *dmarc;
     struct iprev iprev;
+    struct sender sender;
     uint8_t ip[16];
     uint8_t ip_n;
     int64_t unix_s;
@@ -68,6 +75,10 @@ struct ll_check *ll_check_new(const struct ll_check_input *in)
     c->ip_n = in->ip_n;
     memcpy(c->ip, in->ip, sizeof(c->ip));
     memcpy(spf.ip, in->ip, sizeof(spf.ip));
+    c->sender.wanted =
+        in->sender_mx && in->mail_from.n > 0 &&
+        ll_dns_name_of(ll_slice_skip(in->mail_from, ll_slice_rfind(in->mail_from, '@') + 1),
+                       &c->sender.domain);
     c->letter = ll_dkim_letter_new();
     c->spf = in->ip_n ? ll_spf_new(&spf) : NULL;
     if (!c->letter || (in->ip_n && !c->spf)) {
@@ -198,6 +209,38 @@ static bool iprev_done(const struct ll_check *c)
     return c->ip_n == 0 || c->result.iprev != LL_CHECK_IPREV_NONE;
 }
 
+/* ---- the reverse-path's domain: a null MX says that no report could ever go there (RFC 7505 4.2)
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static bool sender_need(struct ll_check *c, struct ll_need *ret)
+{
+    if (!c->sender.wanted || c->sender.asked)
+        return false;
+    *ret = (struct ll_need){.kind = LL_NEED_DNS};
+    ret->dns.type = LL_DNS_MX;
+    ret->dns.name = c->sender.domain;
+    c->sender.asked = true;
+    return true;
+}
+
+/* A null MX is alone (RFC 7505 3); beside others it is a mistake. */
+static void sender_answer(struct ll_check *c, uint32_t id, const struct ll_dns_answer *a)
+{
+    struct ll_dns_mx mx;
+
+    if (id != 0 || !c->sender.asked || c->sender.answered)
+        return;
+    c->sender.answered = true;
+    c->result.sender_null_mx = a->n_rdata == 1 && ll_dns_rdata_mx(a->rdata[0], &mx) &&
+                               mx.host.n == 1 && mx.host.text[0] == '.';
+}
+
+static bool sender_done(const struct ll_check *c)
+{
+    return !c->sender.wanted || c->sender.answered;
+}
+
 /* ---- questions and answers ----------------------------------------------------------------------
  */
 
@@ -206,6 +249,8 @@ static bool engine_need(struct ll_check *c, enum engine e, struct ll_need *ret)
     switch (e) {
     case IPREV:
         return iprev_need(c, ret);
+    case SENDER:
+        return sender_need(c, ret);
     case SPF:
         return c->spf && ll_spf_need(c->spf, ret);
     case DKIM:
@@ -225,6 +270,9 @@ static void engine_answer(struct ll_check *c, enum engine e, const struct ll_nee
     switch (e) {
     case IPREV:
         iprev_answer(c, a->id, a->dns);
+        break;
+    case SENDER:
+        sender_answer(c, a->id, a->dns);
         break;
     case SPF:
         ll_spf_answer(c->spf, a);
@@ -246,11 +294,9 @@ static void engine_answer(struct ll_check *c, enum engine e, const struct ll_nee
 /* An engine's own id with the engine's number in it, as needs are known outside. */
 static bool engine_exists(const struct ll_check *c, enum engine e)
 {
-    const bool there[ENGINES] = {[IPREV] = c->ip_n > 0,
-                                 [SPF] = c->spf != NULL,
-                                 [DKIM] = c->dkim != NULL,
-                                 [ARC] = c->arc != NULL,
-                                 [DMARC] = c->dmarc != NULL};
+    const bool there[ENGINES] = {
+        [IPREV] = c->ip_n > 0,    [SENDER] = c->sender.wanted, [SPF] = c->spf != NULL,
+        [DKIM] = c->dkim != NULL, [ARC] = c->arc != NULL,      [DMARC] = c->dmarc != NULL};
 
     return e < ENGINES && there[e];
 }
@@ -314,8 +360,9 @@ static bool gather(struct ll_check *c)
 {
     struct ll_check_result *r = &c->result;
 
-    if (!c->over || !iprev_done(c) || (c->spf && !ll_spf_result(c->spf, &r->spf)) ||
-        (c->dkim && !ll_dkim_done(c->dkim)) || (c->arc && !ll_arc_done(c->arc)))
+    if (!c->over || !iprev_done(c) || !sender_done(c) ||
+        (c->spf && !ll_spf_result(c->spf, &r->spf)) || (c->dkim && !ll_dkim_done(c->dkim)) ||
+        (c->arc && !ll_arc_done(c->arc)))
         return false;
     r->have_spf = c->spf != NULL;
     if (c->dkim)
@@ -427,4 +474,10 @@ void ll_check_authres(const struct ll_check *c, struct ll_authres_out *out)
     if (r->arc.code != LL_ARC_NONE)
         ll_authres_arc(out, &r->arc);
     ll_authres_dmarc(out, &r->dmarc);
+}
+
+void ll_check_received_spf(const struct ll_check *c, struct ll_slice receiver, struct ll_buf *out)
+{
+    if (c->spf && c->result.have_spf)
+        ll_spf_received(c->spf, receiver, out);
 }

@@ -26,6 +26,10 @@ ZONE = [
     "_dmarc.watch.test. TXT \"v=DMARC1; p=none\"",
     "1.0.0.127.in-addr.arpa. PTR client.test.",
     "client.test. A 127.0.0.1",
+    "nomail.test. MX 0 .",
+    "nomail.test. TXT \"v=spf1 ip4:127.0.0.1 -all\"",
+    "twomx.test. MX 0 .",
+    "twomx.test. MX 10 client.test.",
     "slow.test. TXT \"v=spf1 include:_spf.silent.test -all\"",
     "_dmarc.slow.test. TXT \"v=DMARC1; p=reject\"",
 ]
@@ -63,7 +67,7 @@ route "good.test" { via = "discard" }
 def server(dns):
     with RawServer({"RCPT": b"550 5.1.1 no such user\r\n"}) as inner:
         with Server("here.test", users=["ann@here.test"], settings={
-                "resolver": dns.address, "dmarc": "enforce", "check_timeout": "2s",
+                "resolver": dns.address, "dmarc": "enforce", "check_timeout": "2s", "received_spf": "yes",
                 "dmarc_exceptions": ["watch.test"]}, extra=EXTRA % inner.port) as s:
             s.tool("user", "add", "joe@lax.test", "--password-file", s.password_file)
             yield s
@@ -120,6 +124,31 @@ def test_forged_is_refused(server):
     assert e.value.smtp_code == 550 and e.value.smtp_error.startswith(b"5.7.26")
     assert find(server, "ann@here.test", "forged") is None
     assert "letter-refused" in server.log()
+
+
+def test_null_mx(server):
+    """RFC 7505 4.2: a reverse-path that takes no mail, whatever SPF says of it."""
+    with pytest.raises(smtplib.SMTPDataError) as e:
+        send(server, "joe@nomail.test", letter("joe@good.test", "null-mx"))
+    assert e.value.smtp_code == 550 and e.value.smtp_error.startswith(b"5.7.27")
+    assert find(server, "ann@here.test", "null-mx") is None
+    # A null MX beside another is none (RFC 7505 3), and only the reverse-path's domain counts.
+    send(server, "joe@twomx.test", letter("joe@watch.test", "two-mx"))
+    arrived(server, "two-mx")
+    send(server, "", letter("joe@watch.test", "null-path"))
+    arrived(server, "null-path")
+
+
+def test_received_spf(server):
+    """RFC 7208 9.1: above Received, and only where it is asked for."""
+    send(server, "joe@good.test", letter("joe@good.test", "received-spf"))
+    m = arrived(server, "received-spf")
+    fields = m.get_all("Received-SPF")
+    assert len(fields) == 1 and fields[0].startswith("pass (mx.here.test:")
+    text = " ".join(fields[0].split())
+    assert 'client-ip="127.0.0.1"' in text and 'envelope-from="joe@good.test"' in text
+    assert m.keys().index("Authentication-Results") < m.keys().index("Received-SPF") < \
+        m.keys().index("Received")
 
 
 def test_signed_is_taken(server, key):

@@ -39,6 +39,7 @@ static const char full[] =
     "mx_workers = 3\n"
     "private_targets = yes\n"
     "trusted_networks = {\"192.0.2.0/24\", \"2001:db8::/32\", \"198.51.100.7\"}\n"
+    "dmarc_exceptions = {\"Example.ORG.\", \"2001:db8::/32\", \"b\u00fccher.example\"}\n"
     "# a comment\n"
     "listener mx { address = {\"0.0.0.0:25\", \"[::]:25\"} }\n"
     "listener \"sub\" { address = {\"127.0.0.1:587\"} kind = submission tls = implicit }\n"
@@ -68,6 +69,9 @@ static void check_full(const struct ll_conf *c)
     assert_false(c->hide_client);
     assert_string_equal(c->trusted_networks[2], "198.51.100.7");
     assert_null(c->trusted_networks[3]);
+    assert_string_equal(c->dmarc_exceptions[0], "example.org");
+    assert_string_equal(c->dmarc_exceptions[1], "2001:db8::/32");
+    assert_string_equal(c->dmarc_exceptions[2], "xn--bcher-kva.example");
     assert_int_equal(c->n_listener, 2);
     assert_string_equal(c->listener[0].address[1], "[::]:25");
     assert_string_equal(c->listener[0].tls, "starttls");
@@ -142,6 +146,11 @@ static const struct bad bads[] = {
     {"resolver = \"192.0.2.1:0\"\n", 2, "resolver"},
     {"trusted_networks = {\"192.0.2.0/33\"}\n", 2, "is no network"},
     {"trusted_networks = {\"example.org\"}\n", 2, "is no network"},
+    {"dmarc_exceptions = {\"example.org\", \"a@example.org\"}\n", 2,
+     "\"a@example.org\" is no domain name and no network"},
+    {"dmarc_exceptions = {\"192.0.2.0/33\"}\n", 2, "no network"},
+    {"arc_trusted = {\"192.0.2.0/24\"}\n", 2, "is no domain name"},
+    {"arc_trusted = {\"192.0.2.1\"}\n", 2, "is no domain name"},
     {"postmaster = ann\n", 2, "is no mail address"},
     {"spool_dir = \"a\tb\"\n", 2, "control character"},
     {"listener mx { }\n", 2, "has no address"},
