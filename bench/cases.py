@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from servers import BIN, Sink, peers, pss
+from servers import BIN, Sink, cpu, peers, pss
 from size import size
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -48,30 +48,35 @@ def accept(make, seconds):
                                     (20, 10, MIB)):
         with make() as s:
             load(0.2, "send", s.port, min(sessions, 20), letters, size, "discard.test")
+            before = cpu(s.pid)
             r = load(seconds, "send", s.port, sessions, letters, size, "discard.test")
+            used = cpu(s.pid) - before
         rate = r["acked"] / r["seconds"]
         if size >= MIB:
             yield f"c{sessions}/1MiB", "MB/s", rate * size / 1e6
         else:
             yield f"c{sessions}/4KiB", "letters/s", rate
+            yield f"c{sessions}/4KiB/cpu", "us/letter", used * 1e6 / r["acked"]
     yield from sync(make)
 
 
 def deliver(make, seconds):
     """From the first connection until all letters lie in ten Maildirs."""
     with make() as s:
-        begin = time.monotonic()
+        before, begin = cpu(s.pid), time.monotonic()
         r = load(seconds, "send", s.port, 20, 100, 4 * KIB, "local.test")
         yield "c20/4KiB", "letters/s", arrive(s.delivered, r["acked"], begin)
+        yield "c20/4KiB/cpu", "us/letter", (cpu(s.pid) - before) * 1e6 / r["acked"]
 
 
 def relay(make, seconds):
     """From the first connection until the sink has taken all letters."""
     for kind in ("plain", "tls"):
         with Sink(tls=kind == "tls") as sink, make(sink=sink.port) as s:
-            begin = time.monotonic()
+            before, begin = cpu(s.pid), time.monotonic()
             r = load(seconds, "send", s.port, 20, 100, 4 * KIB, "sink.test")
             yield f"{kind}/4KiB", "letters/s", arrive(sink.taken, r["acked"], begin)
+            yield f"{kind}/4KiB/cpu", "us/letter", (cpu(s.pid) - before) * 1e6 / r["acked"]
 
 
 # ---- sessions -------------------------------------------------------------------------------------

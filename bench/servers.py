@@ -188,6 +188,19 @@ class Sink:
         self.close()
 
 
+def cpu(pid):
+    """Seconds of processor time of a server: the processes that it has, and those that it had."""
+    ticks = 0
+    for p in peers.tree(pid):
+        try:
+            with open(f"/proc/{p}/stat", encoding="ascii", errors="replace") as f:
+                words = f.read().rpartition(")")[2].split()
+            ticks += sum(int(w) for w in words[11:15 if p == pid else 13])
+        except OSError:
+            pass
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def pss(pid):
     """KiB of a process and its descendants, what they share counted once."""
     total = 0
@@ -200,5 +213,5 @@ def pss(pid):
     return total
 
 
-__all__ = ["BIN", "Letterlock", "Postfix", "Server", "Sink", "TOP", "build", "peers", "pss", "wait_for",
-           "work_folder"]
+__all__ = ["BIN", "Letterlock", "Postfix", "Server", "Sink", "TOP", "build", "cpu", "peers", "pss",
+           "wait_for", "work_folder"]
