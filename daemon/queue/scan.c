@@ -195,7 +195,9 @@ static void finish(struct queue *q, struct segment *s)
     uint64_t end = s->until < s->size ? s->until : s->size;
 
     link_out(&s->scan);
-    if (!s->final)
+    /* A closed segment ends where it was read to, for all starts to come: one that the disk did not
+     * give stays open, and the next start reads it again. */
+    if (!s->final || s->unreadable)
         return;
     if (s->upto < end)
         ll_log(LL_LOG_WARNING, "journal-torn", LL_FU("segment", s->number),
