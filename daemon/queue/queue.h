@@ -317,7 +317,8 @@ struct queue {
     uint8_t *scan_buf;
     struct table past; /* while `scanning` */
     struct pieces past_pieces;
-    bool old_ids; /* letters may lie elsewhere than their numbers say */
+    bool old_ids;    /* letters may lie elsewhere than their numbers say */
+    bool unreadable; /* a segment is there whose letters nobody knows: no body is needless */
     int64_t copied_s;
     struct outlog log;
     struct event *tick;    /* once a second */

@@ -114,6 +114,7 @@ static int find_segment(struct queue *q, const char *name)
     struct ll_segment_head h;
     struct segment *s;
     uint64_t number;
+    ssize_t r;
     int fd;
 
     if (!hex_name(name, 8, &number))
@@ -123,8 +124,16 @@ static int find_segment(struct queue *q, const char *name)
         return errno == ENOENT ? 0 : -1;
     if (number >= q->next_segment)
         q->next_segment = (uint32_t)number + 1;
-    if (pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
-        !ll_segment_head_decode(ll_slice(head, sizeof(head)), &h) || h.segment != number) {
+    r = pread(fd, head, sizeof(head), 0);
+    if (r < 0) { /* the disk does not give it now: a later start may read it */
+        ll_log(LL_LOG_ERROR, "journal-unreadable", LL_FU("segment", number), LL_FU("offset", 0),
+               LL_FS("why", strerror(errno)));
+        q->unreadable = true;
+        close(fd);
+        return 0;
+    }
+    if (r != (ssize_t)sizeof(head) || !ll_segment_head_decode(ll_slice(head, sizeof(head)), &h) ||
+        h.segment != number) {
         close(fd);
         set_aside(q, q->segments_dir, name);
         return 0;
@@ -544,7 +553,7 @@ static int by_number(const void *a, const void *b)
 
 static bool sweep_may_run(struct queue *q)
 {
-    if (q->swept || q->scanning || !link_empty(&q->to_scan))
+    if (q->swept || q->unreadable || q->scanning || !link_empty(&q->to_scan))
         return false;
     for (struct link *l = q->segments.next; l != &q->segments; l = l->next) {
         struct segment *s = LINK_OF(struct segment, link, l);
