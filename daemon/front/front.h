@@ -47,8 +47,9 @@
 #define FRONT_RATE_FROM_MS 60000        /* ... after this time */
 #define FRONT_FDS_KEPT     64           /* descriptors that sessions do not get */
 #define FRONT_GATHER_MAX   (256u << 20) /* octets of letters in memory; more wait outside */
-#define FRONT_GATHER_SOFT  (64u << 20)  /* from here on, long letters go to their file early */
-#define FRONT_CHUNK        (64u << 10)  /* octets written to a body file at once */
+#define FRONT_GATHER_SOFT  (64u << 20)  /* from here on it is short: to the file early */
+#define FRONT_CHUNK        (256u << 10) /* octets written to a body file at once ... */
+#define FRONT_CHUNK_LOW    (64u << 10)  /* ... and where memory is short */
 #define FRONT_SPARE        32           /* letters kept for the next one */
 #define FRONT_LOCAL_EARLY  32           /* sessions of theirs that come before the first segment */
 #define FRONT_LOCAL_USERS  256          /* local users that are counted at a time */

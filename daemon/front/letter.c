@@ -369,10 +369,11 @@ static void flush_chunk(struct letter *l)
 /* Where a letter becomes too long for the segment, it goes on in a file of its own. */
 static void to_file(struct letter *l)
 {
+    size_t chunk = l->front->gathered > FRONT_GATHER_SOFT ? FRONT_CHUNK_LOW : FRONT_CHUNK;
     size_t most = LL_SPOOL_INLINE_MAX;
 
     if (l->declared > LL_SPOOL_INLINE_MAX || l->front->gathered > FRONT_GATHER_SOFT)
-        most = FRONT_CHUNK;
+        most = chunk;
     if (!l->file) {
         if (!l->header_done || l->body.n <= most)
             return;
@@ -382,7 +383,7 @@ static void to_file(struct letter *l)
             return;
         }
     }
-    if (l->body.n >= FRONT_CHUNK)
+    if (l->body.n >= chunk)
         flush_chunk(l);
 }
 
