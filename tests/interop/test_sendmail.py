@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from harness.peers import package
+from harness.rawserver import RawServer
 from harness.server import LETTERLOCK, Server, wait_for
 
 ROOT = os.geteuid() == 0
@@ -228,12 +229,24 @@ def test_faults_have_their_status(local, args, text, status, says):
 
 @pytest.mark.parametrize("options", [["-oem", "-odb"], ["-oee"], ["-odi", "-oo", "-om"], ["-v"],
                                      ["-B8BITMIME"], ["-O", "DeliveryMode=b"], ["-G", "-U"],
-                                     ["-N", "never"], ["-N", "success,delay"], ["-Rhdrs"],
+                                     ["-N", "never"], ["-N", "failure,delay"], ["-Rhdrs"],
                                      ["-V", "an id+x"], ["-ti"], ["-Am"], ["-em"]])
 def test_options_of_old_are_taken(local, options):
     p = local.run("sendmail", *options, "ann", text="To: ann\n\nx\n")
     assert p.returncode == 0, p.err
     local.next()
+
+
+def test_reports_as_wanted(local):
+    local.send("-f", "bob", "-N", "success", "-R", "hdrs", "-V", "an id+x", "ann",
+               text="Subject: x\n\nsecret\n")
+    local.next()
+    report, raw = local.next("bob@alpha.test")
+    assert report.get_content_type() == "multipart/report" and b"Action: delivered" in raw
+    assert b"Original-Envelope-Id: an id+x" in raw and b"secret" not in raw
+    local.send("-f", "bob", "-N", "never", "-V", "y", "ann")
+    local.next()
+    assert not local.server.mail("bob@alpha.test")
 
 
 def test_quiet_and_a_queue_run(local):
@@ -342,6 +355,14 @@ def test_as_the_client_of_another_server(local):
         assert "sendmail.conf:3: " in away.send("c@d.test", status=78).err
         away.settings("nonsense = 1\n")
         assert "sendmail.conf:3: " in away.send("c@d.test", status=78).err
+
+
+def test_a_connection_that_breaks_is_told(local):
+    with RawServer({"cut": 1000}) as raw, Server("beta.test", start=False) as b:
+        away = Local(b)
+        away.settings(f"server = 127.0.0.1:{raw.port}\ntls = opportunistic\n")
+        p = away.send("-f", "a@b.test", "c@d.test", text="x" * 20000000 + "\n", status=75)
+        assert "(at: body)" in p.err and "before the letter was begun" not in p.err
 
 
 # ---- programs ----------------------------------------------------------------------------------

@@ -88,6 +88,33 @@ static void check_full(const struct ll_conf *c)
     assert_null(ll_conf_certificate(c, LL_LIT("other")));
 }
 
+/* Where a bounce to a local user would come home. */
+static void test_local_domain(void **state)
+{
+    static const struct {
+        const char *text, *domain;
+    } rows[] = {
+        {"hostname = mx.a.test\n", "mx.a.test"},
+        {"hostname = mx.a.test\ndomain \"B.test\" { }\ndomain \"c.test\" { }\n", "b.test"},
+        {"hostname = c.test\ndomain \"b.test\" { }\ndomain \"c.test\" { }\n", "c.test"},
+        {"hostname = mx.a.test\ndomain \"r.test\" { relay = yes ask_recipients = yes }\n"
+         "route \"r.test\" { }\ndomain \"b.test\" { }\n",
+         "b.test"},
+        {"hostname = mx.a.test\nlocal_domain = \"Own.test\"\ndomain \"b.test\" { }\n", "own.test"},
+    };
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_buf err = LL_BUF(65536);
+        struct ll_conf *c = load(rows[i].text, &err);
+
+        if (!c)
+            fail_msg("%s", ll_buf_str(&err));
+        assert_string_equal(c->local_domain, rows[i].domain);
+        ll_conf_free(c);
+        ll_buf_release(&err);
+    }
+}
+
 static void test_full(void **state)
 {
     struct ll_buf err = LL_BUF(65536);
@@ -152,6 +179,8 @@ static const struct bad bads[] = {
     {"arc_trusted = {\"192.0.2.0/24\"}\n", 2, "is no domain name"},
     {"arc_trusted = {\"192.0.2.1\"}\n", 2, "is no domain name"},
     {"postmaster = ann\n", 2, "is no mail address"},
+    {"local_domain = \"a b\"\n", 2, "local_domain \"a b\" is no domain name"},
+    {"local_rate = 0\n", 2, "must lie between 1"},
     {"spool_dir = \"a\tb\"\n", 2, "control character"},
     {"listener mx { }\n", 2, "has no address"},
     {"listener mx { address = {\"127.0.0.1\"} tls = none }\n", 2, "no address with port"},
@@ -242,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_local_domain),
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_many),
     };

@@ -296,6 +296,13 @@ static void test_received(void **state)
     assert_text(ll_buf_slice(&out),
                 "Received: from x??by?evil????Bcc:?y ([192.0.2.1]) by mx.example with ESMTPS\r\n"
                 "\tid abc123; Tue, 24 Nov 2026 03:07:34 +0000\r\n");
+    ll_buf_clear(&out);
+    m.local = true;
+    m.uid = 4294967294;
+    m.with = LL_LIT("");
+    ll_msg_received_put(&out, &m);
+    assert_text(ll_buf_slice(&out), "Received: by mx.example (local uid 4294967294) id abc123;\r\n"
+                                    "\tTue, 24 Nov 2026 03:07:34 +0000\r\n");
     ll_buf_release(&out);
 }
 
@@ -350,6 +357,32 @@ static void test_fixup(void **state)
     }
 }
 
+/* The submitter is named, whatever the letter said. */
+static void test_fixup_sender(void **state)
+{
+    static const struct {
+        const char *in, *sender, *out;
+    } rows[] = {
+        {"From: a@x\r\nDate: d\r\nMessage-ID: <i>\r\n", "u@y",
+         "From: a@x\r\nDate: d\r\nMessage-ID: <i>\r\nSender: u@y\r\n"},
+        {"sender : z@z,\r\n y@y\r\nFrom: a@x\r\nSENDER: b@x\r\nDate: d\r\nMessage-ID: <i>\r\n",
+         "u@y", "From: a@x\r\nDate: d\r\nMessage-ID: <i>\r\nSender: u@y\r\n"},
+        {"Sender: b@x\r\nFrom: a@x\r\nDate: d\r\nMessage-ID: <i>\r\n", "", ""},
+    };
+    struct ll_msg_fixup fix = {.unix_s = WHEN, .random = LL_LIT("0123456789abcdef")};
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_buf out = LL_BUF(1 << 16);
+        bool changed = false;
+
+        fix.sender = ll_slice_str(rows[i].sender);
+        assert_int_equal(ll_msg_fixup(ll_slice_str(rows[i].in), &fix, &out, &changed), LL_MSG_OK);
+        assert_int_equal(changed, rows[i].out[0] != '\0');
+        assert_text(ll_buf_slice(&out), rows[i].out);
+        ll_buf_release(&out);
+    }
+}
+
 static const struct {
     struct ll_slice in;
     enum ll_msg_error error;
@@ -395,7 +428,8 @@ int main(void)
         cmocka_unit_test(test_facts),      cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_recipients), cmocka_unit_test(test_address_limit),
         cmocka_unit_test(test_field_put),  cmocka_unit_test(test_received),
-        cmocka_unit_test(test_fixup),      cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_fixup),      cmocka_unit_test(test_fixup_sender),
+        cmocka_unit_test(test_wire),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
