@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "io/dkim_keys.h"
 #include "io/log.h"
 #include "letterlock/addr.h"
 #include "letterlock/msg.h"
@@ -85,6 +84,23 @@ int ll_dkim_client_msg(struct ll_dkim_client *c, struct ll_peer *peer, const str
 bool ll_dkim_client_signs(const struct ll_dkim_client *c)
 {
     return c->keys.n > 0;
+}
+
+bool ll_dkim_client_key(const struct ll_dkim_client *c, struct ll_slice domain, int64_t now,
+                        struct ll_dkim_entry *ret)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < c->keys.n; i++) {
+        const struct ll_dkim_entry *e = &c->keys.entry[i];
+
+        if (!ll_dkim_signs(e, now) || !ll_dns_name_eq(ll_dns_name_slice(&e->domain), domain) ||
+            (found && e->algorithm != LL_DKIM_RSA))
+            continue;
+        *ret = *e;
+        found = true;
+    }
+    return found;
 }
 
 /* ---- a letter -----------------------------------------------------------------------------------
@@ -184,7 +200,8 @@ void ll_dkim_signing_feed(struct ll_dkim_signing *s, struct ll_slice in)
     }
 }
 
-static bool ask(struct ll_dkim_client *c, const struct ll_need *need, struct ll_buf *signature)
+bool ll_dkim_client_sign(struct ll_dkim_client *c, const struct ll_need *need,
+                         struct ll_buf *signature)
 {
     struct ll_buf body = LL_BUF(LL_IPC_FRAME_MAX), out = LL_BUF(LL_IPC_FRAME_MAX);
     struct ll_msg m = {.type = LL_MSG_DKIM_ASK, .fd = -1};
@@ -213,7 +230,8 @@ static bool sign_one(struct ll_dkim_signing *s, struct ll_dkim_signer *signer, s
 {
     struct ll_buf signature = LL_BUF(LL_DKIM_SIGNATURE_ROOM);
     struct ll_need need;
-    bool ok = ll_dkim_signer_need(signer, &need) && ask(s->client, &need, &signature);
+    bool ok =
+        ll_dkim_signer_need(signer, &need) && ll_dkim_client_sign(s->client, &need, &signature);
 
     if (ok) {
         ll_dkim_signer_answer(

@@ -15,6 +15,7 @@
 #define LL_DAEMON_DKIM_CLIENT_H
 
 #include "daemon/proc.h"
+#include "io/dkim_keys.h"
 
 #define LL_DKIM_SIGNERS_MAX 4    /* signatures on one letter: keys of its domain that sign now */
 #define LL_DKIM_TIMEOUT_MS  2000 /* for one signature; the process stands still meanwhile */
@@ -27,6 +28,12 @@ void ll_dkim_client_free(struct ll_dkim_client *);
 void ll_dkim_client_up(struct ll_dkim_client *, struct ll_peer *keeper);
 void ll_dkim_client_down(struct ll_dkim_client *);
 int ll_dkim_client_msg(struct ll_dkim_client *, struct ll_peer *, const struct ll_msg *);
+/* The key of a domain that signs now, RSA before Ed25519 (ARC allows one, RFC 8617 has RSA's
+ * readers in mind). False: none. */
+bool ll_dkim_client_key(const struct ll_dkim_client *, struct ll_slice domain, int64_t now,
+                        struct ll_dkim_entry *ret);
+/* A signature by the keeper for LL_NEED_SIGN; blocks for it. False: it is away, or refuses. */
+bool ll_dkim_client_sign(struct ll_dkim_client *, const struct ll_need *, struct ll_buf *ret);
 /* Are there keys at all? */
 bool ll_dkim_client_signs(const struct ll_dkim_client *);
 

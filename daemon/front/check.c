@@ -285,7 +285,9 @@ static void gather_provenance(struct session *s, struct letter *l)
 
     p->list = ll_msg_field_find(header, LL_LIT("List-Id"), &f);
     p->exception = p->exception || is_below(conf->dmarc_exceptions, r->dmarc.author);
-    p->arc_known = r->arc.code == LL_ARC_PASS && is_below(conf->arc_trusted, r->arc.domain);
+    /* A chain whose message signature leaves From out says nothing about who wrote it. */
+    p->arc_known = r->arc.code == LL_ARC_PASS && r->arc.from_signed &&
+                   is_below(conf->arc_trusted, r->arc.domain);
     p->arc_pass = p->arc_known && sealer_says_pass(r->arc.results);
 }
 

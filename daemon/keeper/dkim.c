@@ -87,8 +87,17 @@ static bool is_ours(const struct ll_conf *conf, struct ll_slice domain)
     return ll_conf_domain(conf, domain) || ll_slice_caseeq(domain, ll_slice_str(conf->hostname));
 }
 
+static const char *letter_fault(const struct ll_conf *conf, const struct ll_dkim_claim *claim,
+                                struct ll_slice text, struct ll_arena *arena)
+{
+    struct ll_slice author;
+    const char *fault = ll_dkim_text_fault(text, claim, arena, &author);
+
+    return fault ? fault : !is_ours(conf, author) ? "From is in no domain of this server" : NULL;
+}
+
 const char *ll_dkim_store_sign(const struct ll_dkim_store *s, const struct ll_conf *conf,
-                               int64_t now, const struct ll_m_dkim_ask *ask,
+                               int64_t now, enum ll_role asker, const struct ll_m_dkim_ask *ask,
                                struct ll_buf *signature)
 {
     const char *fault = "no such key, or it does not sign now";
@@ -99,14 +108,15 @@ const char *ll_dkim_store_sign(const struct ll_dkim_store *s, const struct ll_co
         const struct ll_dkim_entry *e = &s->table.entry[i];
         struct ll_dkim_claim claim = {ll_dns_name_slice(&e->domain),
                                       ll_dns_name_slice(&e->selector), e->algorithm};
-        struct ll_slice author;
 
         if (!ll_slice_eq(claim.domain, ask->domain) ||
             !ll_slice_eq(claim.selector, ask->selector) || !ll_dkim_signs(e, now))
             continue;
-        fault = ll_dkim_text_fault(ask->text, &claim, &arena, &author);
-        if (!fault && !is_ours(conf, author))
-            fault = "From is in no domain of this server";
+        fault = letter_fault(conf, &claim, ask->text, &arena);
+        /* Post seals what aliases send outside, where it is to. */
+        if (fault && asker == LL_ROLE_POST &&
+            ll_slice_caseeq(claim.domain, ll_slice_str(conf->arc_seal)))
+            fault = ll_arc_text_fault(ask->text, &claim);
         if (!fault && !ll_dkim_key_sign(s->key[i], ask->text, signature))
             fault = "OpenSSL could not sign";
         break;

@@ -18,6 +18,7 @@ size_t ll_dkim_store_count(const struct ll_dkim_store *);
 void ll_dkim_store_send(const struct ll_dkim_store *, struct ll_peer *to);
 /* The signature for DKIM_ASK, or why not (a static sentence). now: seconds since 1970. */
 const char *ll_dkim_store_sign(const struct ll_dkim_store *, const struct ll_conf *, int64_t now,
-                               const struct ll_m_dkim_ask *, struct ll_buf *ret_signature);
+                               enum ll_role asker, const struct ll_m_dkim_ask *,
+                               struct ll_buf *ret_signature);
 
 #endif

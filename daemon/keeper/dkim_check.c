@@ -40,17 +40,35 @@ static bool names_from(struct ll_slice h)
     return false;
 }
 
+static bool tag_is_one(struct ll_slice tags)
+{
+    bool twice = false;
+
+    return tag_is(tags, "v", LL_LIT("1"), &twice) && !twice;
+}
+
+/* Is it the key's own signature? */
+static const char *key_fault(struct ll_slice tags, const struct ll_dkim_claim *claim)
+{
+    bool twice = false;
+
+    if (!tag_is(tags, "a", ll_slice_str(ll_dkim_algorithm_name(claim->algorithm)), &twice))
+        return "a= is not what was asked for";
+    if (!tag_is(tags, "d", claim->domain, &twice) || !tag_is(tags, "s", claim->selector, &twice))
+        return "d= or s= is not the key's";
+    return twice ? "a tag stands twice" : NULL;
+}
+
+/* What a DKIM signature and an ARC message signature have in common. */
 static const char *signature_fault(struct ll_slice tags, const struct ll_dkim_claim *claim)
 {
+    const char *fault = key_fault(tags, claim);
     struct ll_slice value, hash;
     struct ll_buf octets = LL_BUF(64);
     bool twice = false, hash_ok;
 
-    if (!tag_is(tags, "v", LL_LIT("1"), &twice) ||
-        !tag_is(tags, "a", ll_slice_str(ll_dkim_algorithm_name(claim->algorithm)), &twice))
-        return "v= or a= is not what was asked for";
-    if (!tag_is(tags, "d", claim->domain, &twice) || !tag_is(tags, "s", claim->selector, &twice))
-        return "d= or s= is not the key's";
+    if (fault)
+        return fault;
     if (tag(tags, "l", &value, &twice))
         return "l= leaves the end of the body open";
     if (!tag(tags, "c", &value, &twice) || !ll_slice_casestarts(value, LL_LIT("relaxed")))
@@ -100,23 +118,72 @@ static const char *author_fault(struct ll_slice fields, const struct ll_dkim_cla
     return ret_author->p ? NULL : "no memory";
 }
 
-const char *ll_dkim_text_fault(struct ll_slice text, const struct ll_dkim_claim *claim,
-                               struct ll_arena *arena, struct ll_slice *ret_author)
+/* The last field, behind its name; false: another, or the lines do not end as they must. */
+static bool last_field(struct ll_slice text, struct ll_slice name, struct ll_slice *ret_fields,
+                       struct ll_slice *ret_tags)
 {
-    static const char name[] = "dkim-signature:";
-    struct ll_slice last = text;
-    const char *fault;
     size_t at;
 
     for (size_t i = 0; i < text.n; i++)
         if ((text.p[i] == '\r') != (i + 1 < text.n && text.p[i + 1] == '\n') || text.p[i] == '\0')
-            return "a bare CR or LF, or a NUL";
+            return false;
     at = ll_slice_rfind(text, '\n');
-    if (at < text.n)
-        last = ll_slice_skip(text, at + 1);
-    if (!ll_slice_starts(last, LL_LIT("dkim-signature:")))
-        return "the last field is not the signature";
-    fault = signature_fault(ll_slice_skip(last, sizeof(name) - 1), claim);
-    return fault ? fault
-                 : author_fault(ll_slice_cut(text, 0, text.n - last.n), claim, arena, ret_author);
+    at = at < text.n ? at + 1 : 0;
+    *ret_fields = ll_slice_cut(text, 0, at);
+    *ret_tags = ll_slice_skip(text, at + name.n);
+    return ll_slice_starts(ll_slice_skip(text, at), name);
+}
+
+const char *ll_dkim_text_fault(struct ll_slice text, const struct ll_dkim_claim *claim,
+                               struct ll_arena *arena, struct ll_slice *ret_author)
+{
+    struct ll_slice fields, tags;
+    const char *fault;
+
+    if (!last_field(text, LL_LIT("dkim-signature:"), &fields, &tags))
+        return "not the text of a DKIM signature";
+    fault = tag_is_one(tags) ? signature_fault(tags, claim) : "v= is not 1";
+    return fault ? fault : author_fault(fields, claim, arena, ret_author);
+}
+
+static bool is_instance(struct ll_slice tags, bool *twice)
+{
+    struct ll_slice value;
+    uint64_t i;
+
+    return tag(tags, "i", &value, twice) && ll_slice_u64(value, &i) && i >= 1 && i <= 50;
+}
+
+/* A seal covers the fields of ARC sets and nothing else. */
+static const char *seal_fault(struct ll_slice fields, struct ll_slice tags,
+                              const struct ll_dkim_claim *claim)
+{
+    struct ll_slice value;
+    struct ll_msg_field f;
+    bool twice = false;
+
+    while (ll_msg_field_next(&fields, &f))
+        if (f.bad || f.obsolete || !ll_slice_starts(f.name, LL_LIT("arc-")))
+            return "a seal covers ARC fields alone";
+    if (!is_instance(tags, &twice) || tag(tags, "h", &value, &twice))
+        return "i= is no instance, or there is an h=";
+    if (!tag(tags, "cv", &value, &twice) ||
+        !(ll_slice_eq(value, LL_LIT("none")) || ll_slice_eq(value, LL_LIT("pass")) ||
+          ll_slice_eq(value, LL_LIT("fail"))))
+        return "cv= is none of none, pass, fail";
+    if (!tag(tags, "b", &value, &twice) || value.n > 0 || twice)
+        return "b= is not empty, or a tag stands twice";
+    return key_fault(tags, claim);
+}
+
+const char *ll_arc_text_fault(struct ll_slice text, const struct ll_dkim_claim *claim)
+{
+    struct ll_slice fields, tags;
+    bool twice = false;
+
+    if (last_field(text, LL_LIT("arc-seal:"), &fields, &tags))
+        return seal_fault(fields, tags, claim);
+    if (!last_field(text, LL_LIT("arc-message-signature:"), &fields, &tags))
+        return "not the text of an ARC set";
+    return is_instance(tags, &twice) ? signature_fault(tags, claim) : "i= is no instance";
 }

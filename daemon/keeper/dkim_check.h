@@ -22,4 +22,8 @@ struct ll_dkim_claim {
 const char *ll_dkim_text_fault(struct ll_slice text, const struct ll_dkim_claim *,
                                struct ll_arena *, struct ll_slice *ret_author);
 
+/* The same for the two texts of an ARC set (RFC 8617 4.1.2, 4.1.3): a message signature, or a seal
+ * over ARC fields alone. They say nothing about who wrote the letter, so From may be anybody's. */
+const char *ll_arc_text_fault(struct ll_slice text, const struct ll_dkim_claim *);
+
 #endif

@@ -372,7 +372,7 @@ static int on_dkim_ask(struct ll_peer *peer, const struct ll_msg *m)
     struct ll_msg answer = {.type = LL_MSG_DKIM_ANSWER, .id = m->id, .fd = -1};
     struct ll_buf sig = LL_BUF(LL_DKIM_SIGNATURE_ROOM);
     const char *fault =
-        ll_dkim_store_sign(kp->dkim, peer->proc->conf, ll_unix_s(), &m->dkim_ask, &sig);
+        ll_dkim_store_sign(kp->dkim, peer->proc->conf, ll_unix_s(), peer->role, &m->dkim_ask, &sig);
     if (fault) {
         ll_buf_release(&sig);
         return refuse(peer, &answer, fault);

@@ -220,9 +220,10 @@ static size_t recipients(struct job *j, struct ll_rcpt *out)
     return n;
 }
 
-/* Delivered-To for every alias, over what was there. */
+/* Our ARC set, and Delivered-To for every alias, over what was there. */
 static bool prepend_of(struct job *j, struct ll_buf *out)
 {
+    ll_buf_put_slice(out, ll_buf_slice(&j->seal.set));
     for (size_t i = 0; i < j->job.n_rcpt; i++)
         if (j->results[i].outcome == LL_OUTCOME_DELIVERED &&
             !ll_msg_field_put(out, "Delivered-To", j->job.rcpt[i].address, true))
@@ -324,6 +325,10 @@ void forward_known(struct job *j)
                           .rcpt = rcpt};
 
     judge(j);
+    if (seal_wanted(j)) {
+        seal_begin(j); /* and here again */
+        return;
+    }
     l.n_rcpt = recipients(j, rcpt);
     if (l.n_rcpt == 0)
         post_finish(j, 0);

@@ -50,6 +50,7 @@ static void job_free(struct job *j)
     TAILQ_REMOVE(&p->jobs, j, all);
     if (j->fd >= 0)
         close(j->fd);
+    seal_release(j);
     ll_arena_release(&j->arena);
     free(j);
     if (p->proc->draining && TAILQ_EMPTY(&p->jobs))
@@ -296,6 +297,43 @@ static int on_alias(struct ll_peer *peer, const struct ll_msg *m)
     return 0;
 }
 
+/* ---- asking dns
+ * -----------------------------------------------------------------------------------
+ */
+
+bool post_ask_dns(struct job *j, const struct ll_need *need)
+{
+    struct ll_peer *dns = ll_proc_peer(j->post->proc, LL_ROLE_DNS, 0);
+    struct ll_msg m = {.type = LL_MSG_DNS_ASK, .fd = -1};
+
+    if (j->step != STEP_SEAL)
+        begin_step(j, STEP_SEAL);
+    m.id = ask_id(j, need->id);
+    m.dns_ask.rtype = need->dns.type;
+    m.dns_ask.name = ll_dns_name_slice(&need->dns.name);
+    return need->kind == LL_NEED_DNS && need->id < 1u << 24 && dns &&
+           ll_msg_send(dns->ipc, &m) == 0;
+}
+
+static int on_dns(struct ll_peer *peer, const struct ll_msg *m)
+{
+    size_t i;
+    struct job *j = asker(peer, m->id, STEP_SEAL, &i);
+    struct ll_dns_answer a;
+    struct ll_arena arena;
+
+    if (!j || j->waiting == 0)
+        return 0;
+    ll_arena_init(&arena, 4u << 20);
+    if (!ll_dns_answer_decode(m->dns_answer.answer, &arena, &a)) {
+        ll_arena_release(&arena);
+        return -1;
+    }
+    seal_on_dns(j, (uint32_t)i, &a);
+    ll_arena_release(&arena);
+    return 0;
+}
+
 /* ---- jobs --------------------------------------------------------------------------------------
  */
 
@@ -452,12 +490,13 @@ static void post_peer_down(struct ll_peer *peer)
         queue_gone(p);
     if (peer->role == LL_ROLE_KEEPER)
         ll_dkim_client_down(p->dkim);
-    if (peer->role != LL_ROLE_AUTH)
+    if (peer->role != LL_ROLE_AUTH && peer->role != LL_ROLE_DNS)
         return;
     for (j = TAILQ_FIRST(&p->jobs); j; j = next) {
         next = TAILQ_NEXT(j, all);
-        if (j->step != STEP_STORE)
-            defer(j, "addresses cannot be looked up now");
+        if (peer->role == LL_ROLE_DNS ? j->step == STEP_SEAL
+                                      : j->step == STEP_ALIAS || j->step == STEP_ADDR)
+            defer(j, "addresses and keys cannot be looked up now");
     }
 }
 
@@ -478,6 +517,7 @@ const struct ll_role_ops ll_role_post = {
            [LL_MSG_JOB_SMALL] = on_job_small,
            [LL_MSG_ADDR_ANSWER] = on_addr,
            [LL_MSG_ALIAS_ANSWER] = on_alias,
+           [LL_MSG_DNS_ANSWER] = on_dns,
            [LL_MSG_DKIM_KEYS] = on_dkim_message,
            [LL_MSG_DKIM_ANSWER] = on_dkim_message,
            [LL_MSG_SEGMENT] = on_writer_message,

@@ -8,6 +8,7 @@
 #include "daemon/dkim_client.h"
 #include "daemon/journal/writer.h"
 #include "daemon/proc.h"
+#include "letterlock/arc.h"
 #include "letterlock/spool.h"
 
 #include <sys/queue.h>
@@ -28,7 +29,17 @@ struct target {
 enum step {
     STEP_ALIAS, /* auth is asked what the aliases name */
     STEP_ADDR,  /* and what those are */
+    STEP_SEAL,  /* dns is asked for the keys of the letter's ARC chain */
     STEP_STORE, /* the writer has the letter */
+};
+
+/* FORWARD: the ARC set on top of what goes outside. */
+struct seal {
+    bool tried;
+    struct ll_dkim_letter *letter;
+    struct ll_arc *arc;
+    struct ll_arc_sealer *sealer;
+    struct ll_buf set; /* the three fields; empty: none */
 };
 
 struct job {
@@ -49,6 +60,7 @@ struct job {
     size_t n_targets;
     bool *single; /* FORWARD: of each recipient, the alias names one address */
     struct ll_job_result_rcpt *results; /* one a recipient of the job */
+    struct seal seal;
 };
 
 struct post {
@@ -92,5 +104,13 @@ void forward_known(struct job *);
 
 /* The kind of recipient that an answer of auth makes (enum ll_rcpt_kind); false: none. */
 bool post_rcpt_kind(uint8_t addr_kind, uint8_t *ret);
+
+/* seal.c: is there to be an ARC set, and is none yet? */
+bool seal_wanted(const struct job *);
+void seal_begin(struct job *); /* calls forward_known when it has ended, whichever way */
+void seal_on_dns(struct job *, uint32_t need, const struct ll_dns_answer *);
+void seal_release(struct job *);
+/* Puts a need to dns; the answer goes to seal_on_dns. */
+bool post_ask_dns(struct job *, const struct ll_need *);
 
 #endif

@@ -88,9 +88,56 @@ static void nul(void **state)
     ll_arena_release(&arena);
 }
 
+#define AMS "arc-message-signature:"
+#define AS  "arc-seal:"
+#define ARC "i=1; a=rsa-sha256; d=a.test; s=sel; "
+#define SET                                                                                        \
+    "arc-authentication-results:i=1; mx.a.test; none\r\narc-message-signature:i=1; b=AAAA\r\n"
+
+static const struct {
+    const char *text;
+    bool ok;
+} arc_rows[] = {
+    {"from:<eve@b.test>\r\n" AMS ARC "c=relaxed/relaxed; h=from; bh=" BH "; b=", true},
+    {SET AS ARC "cv=none; b=", true},
+    {SET AS ARC "t=1; cv=pass; b=", true},
+    {SET AS ARC "cv=maybe; b=", false},
+    {SET AS ARC "b=", false},
+    {SET AS ARC "cv=none; h=from; b=", false},
+    {SET AS ARC "cv=none; b=AAAA", false},
+    {"from:<ann@a.test>\r\n" SET AS ARC "cv=none; b=", false},
+    {SET AS "i=51; a=rsa-sha256; d=a.test; s=sel; cv=none; b=", false},
+    {SET AS "i=1; a=rsa-sha256; d=b.test; s=sel; cv=none; b=", false},
+    {SET AS "i=1; a=rsa-sha256; d=a.test; s=old; cv=none; b=", false},
+    {FROM AMS ARC "c=relaxed/relaxed; l=0; h=from; bh=" BH "; b=", false},
+    {FROM AMS ARC "c=simple/relaxed; h=from; bh=" BH "; b=", false},
+    {FROM AMS "a=rsa-sha256; d=a.test; s=sel; c=relaxed/relaxed; h=from; bh=" BH "; b=", false},
+    {FROM SIG TAGS, false},
+    {"", false},
+};
+
+static void arc_texts(void **state)
+{
+    for (size_t i = 0; i < LL_COUNT(arc_rows); i++) {
+        const char *fault = ll_arc_text_fault(ll_slice_str(arc_rows[i].text), &claim);
+        struct ll_slice author;
+        struct ll_arena arena;
+
+        if ((fault == NULL) != arc_rows[i].ok)
+            print_error("%s: %s\n", arc_rows[i].text, fault ? fault : "signed");
+        assert_int_equal(fault == NULL, arc_rows[i].ok);
+        ll_arena_init(&arena, 1u << 20);
+        if (arc_rows[i].ok) /* and it is no letter of ours */
+            assert_non_null(
+                ll_dkim_text_fault(ll_slice_str(arc_rows[i].text), &claim, &arena, &author));
+        ll_arena_release(&arena);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(nul)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(nul),
+                                       cmocka_unit_test(arc_texts)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 """A name server for tests: answers from zone-file lines, by UDP and TCP, knows nothing else."""
 import contextlib
+import re
 import socket
 import struct
 import threading
@@ -16,6 +17,12 @@ import dns.rrset
 UDP_MAX = 1232  # octets; longer answers go by TCP
 
 
+def records(text):
+    """The TXT records of `letterlock dns`, as DnsServer takes them."""
+    return [f"{name} TXT {value}" for name, value in
+            re.findall(r"^(\S+) IN TXT (.*)$", text, re.M)]
+
+
 class DnsServer:
     """with DnsServer(["a.test. MX 10 mx.a.test.", ...]) as d: a resolver at d.address.
     NXDOMAIN for names that are not there; SERVFAIL for names in `broken` and below; no answer at
@@ -26,8 +33,7 @@ class DnsServer:
     def __init__(self, records=(), broken=(), silent=(), truncated=(), mute=()):
         self.sets = {}
         for line in records:
-            name, kind, data = line.split(None, 2)
-            self.add(name, dns.rdata.from_text("IN", kind, data))
+            self.add_line(line)
         self.broken, self.silent, self.truncated, self.mute = broken, silent, truncated, mute
         self.asked = []
         self.by_tcp = []
@@ -37,6 +43,11 @@ class DnsServer:
         self.threads = [threading.Thread(target=f, daemon=True) for f in (self._run, self._run_tcp)]
         for t in self.threads:
             t.start()
+
+    def add_line(self, line):
+        """One record, as a zone file has it: name, type, data."""
+        name, kind, data = line.split(None, 2)
+        self.add(name, dns.rdata.from_text("IN", kind, data))
 
     def add(self, name, rdata):
         """One record. The name is text; whatever stands between its dots is a label."""

@@ -1,10 +1,16 @@
 """A next hop that does just what a test wants: SMTP by a table, and every octet recorded."""
 import contextlib
+import re
 import socket
 import ssl
 import struct
 import threading
 import time
+
+
+def wire(octets):
+    """A letter of RawServer.letters with its dots unstuffed."""
+    return re.sub(rb"(^|\r\n)\.", rb"\1", octets)
 
 
 class RawServer:

@@ -6,15 +6,9 @@ import subprocess
 import time
 
 import pytest
-from harness.dnsserver import DnsServer
-from harness.rawserver import RawServer
+from harness.dnsserver import DnsServer, records
+from harness.rawserver import RawServer, wire
 from harness.server import LETTERLOCK, Server, wait_for
-
-
-def records(text):
-    """The TXT records of `letterlock dns`, as the test's name server takes them."""
-    return [f"{name} TXT {value}" for name, value in
-            re.findall(r"^(\S+) IN TXT (.*)$", text, re.M)]
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +41,6 @@ def sent(server, user, to, text="hello\r\n", **kw):
     server.submit(to, text, user=user, **kw)
     wait_for(lambda: len(server.next_hop.letters) > before, 10)
     return server.next_hop.letters[-1]
-
-
-def wire(octets):
-    """A letter as it was on the wire, dots unstuffed."""
-    return re.sub(rb"(^|\r\n)\.", rb"\1", octets)
 
 
 @pytest.mark.parametrize("text", [
