@@ -1,7 +1,12 @@
 /* letterlock report: what others report about mail with our domains. */
-#include "io/report.h"
 #include "tool/json_out.h"
-#include "tool/tool.h"
+#include "tool/report.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #define JSON_MAX  (256u << 20)
 #define ARENA_MAX (64u << 20)
@@ -111,14 +116,7 @@ static int print_report(const struct ll_report_node *top, bool json, bool again)
     return 0;
 }
 
-/* What each file is used for; `use` gets the report, and says itself what went wrong. */
-struct each {
-    int (*use)(struct each *, const char *path, const struct ll_report_node *top);
-    bool json;
-    size_t done;
-};
-
-static int read_one(struct each *e, const char *path)
+static int read_one(struct ll_reports *e, const char *path)
 {
     struct ll_buf in = LL_BUF(LL_REPORT_IN_MAX), marks = LL_BUF(LL_REPORT_MARKS_MAX);
     enum ll_report_error error;
@@ -139,34 +137,83 @@ static int read_one(struct each *e, const char *path)
             status = ll_fail(error == LL_REPORT_RESOURCE ? EX_OSERR : EX_DATAERR, "%s: %s", path,
                              ll_report_error_text(error));
     }
+    e->done += status == 0;
     ll_arena_release(&arena);
     ll_buf_release(&marks);
     ll_buf_release(&in);
     return status;
 }
 
-/* All files; the first status that is not 0 is the command's. */
-static int read_all(struct each *e, const struct ll_words *files)
+/* The files of one folder; what is no file is passed over, and so is what cannot be a name of ours.
+ */
+static int read_folder(struct ll_reports *e, const char *path)
+{
+    DIR *d = opendir(path);
+    struct dirent *entry;
+    int status = 0;
+
+    if (!d)
+        return ll_fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
+    while ((entry = readdir(d))) {
+        struct ll_buf file = LL_BUF(PATH_MAX);
+        const char *name;
+        struct stat st;
+        int s = 0;
+
+        ll_buf_printf(&file, "%s/%s", path, entry->d_name);
+        name = ll_buf_str(&file);
+        if (name && entry->d_name[0] != '.' && lstat(name, &st) == 0 && S_ISREG(st.st_mode))
+            s = read_one(e, name);
+        status = status ? status : s;
+        ll_buf_release(&file);
+    }
+    closedir(d);
+    return status;
+}
+
+static int read_path(struct ll_reports *e, const char *path)
+{
+    static const char *const below[] = {"", "/new", "/cur"};
+    struct stat st;
+    int status = 0;
+
+    if (strcmp(path, "-") == 0 || stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return read_one(e, path);
+    for (size_t i = 0; i < LL_COUNT(below); i++) {
+        struct ll_buf folder = LL_BUF(PATH_MAX);
+        const char *name;
+        int s = 0;
+
+        ll_buf_printf(&folder, "%s%s", path, below[i]);
+        name = ll_buf_str(&folder);
+        if (name && stat(name, &st) == 0 && S_ISDIR(st.st_mode))
+            s = read_folder(e, name);
+        status = status ? status : s;
+        ll_buf_release(&folder);
+    }
+    return status;
+}
+
+int ll_reports_read(struct ll_reports *e, const struct ll_words *paths)
 {
     int status = 0;
 
-    for (size_t i = 0; i < files->n; i++) {
-        int s = read_one(e, files->v[i]);
+    for (size_t i = 0; i < paths->n; i++) {
+        int s = read_path(e, paths->v[i]);
 
-        e->done += s == 0;
         status = status ? status : s;
     }
     return status;
 }
 
-static int use_print(struct each *e, const char *path, const struct ll_report_node *top)
+static int use_print(struct ll_reports *e, const char *path, const struct ll_report_node *top)
 {
     return print_report(top, e->json, e->done > 0);
 }
 
 static int report_read(int argc, char **argv)
 {
-    struct each e = {.use = use_print};
+    struct ll_reports e = {.use = use_print};
     const struct ll_opt opts[] = {LL_JSON_OPT(e.json)};
     const struct ll_usage usage = {
         "report read [options] FILE|-...",
@@ -181,12 +228,13 @@ static int report_read(int argc, char **argv)
     struct ll_words words;
     int status;
 
-    return ll_args_take(&usage, argc, argv, &words, &status) ? read_all(&e, &words) : status;
+    return ll_args_take(&usage, argc, argv, &words, &status) ? ll_reports_read(&e, &words) : status;
 }
 
 int ll_cmd_report(int argc, char **argv)
 {
     static const struct ll_sub subs[] = {
+        {"dmarc", ll_report_dmarc, "who sends with our domains, as receivers tell"},
         {"read", report_read, "show reports from files"},
     };
 

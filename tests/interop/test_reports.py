@@ -313,3 +313,99 @@ def test_usage():
         assert p.returncode == 64 and says in p.stderr
     p = command("read", "/nonexistent")
     assert p.returncode == 66 and b"/nonexistent" in p.stderr
+
+
+# ---- kept, and shown as a table ------------------------------------------------------------------
+
+@pytest.fixture
+def home():
+    with tempfile.TemporaryDirectory(prefix="letterlock-test-") as d:
+        os.chmod(d, 0o711)
+        p = subprocess.run([LETTERLOCK, "init", "alpha.test", "--dir", d + "/s", "--port-base", "24000",
+                            "--user", "ann@alpha.test", "--password-stdin"], input=b"a long password\n",
+                           capture_output=True, timeout=120)
+        assert p.returncode == 0, p.stderr
+        yield d
+
+
+def dmarc(home, *words, data=b""):
+    return command("dmarc", "--dir", home + "/s", *words, data=data)
+
+
+def keep(home, data):
+    p = dmarc(home, "--import", "-", data=data)
+    assert p.returncode == 0, p.stderr
+    return p.stdout.decode()
+
+
+def row(ip, count, dkim="fail", spf="fail", auth="", reason="", author="example.org"):
+    return (f"<record><row><source_ip>{ip}</source_ip><count>{count}</count><policy_evaluated>"
+            f"<disposition>none</disposition><dkim>{dkim}</dkim><spf>{spf}</spf>{reason}</policy_evaluated>"
+            f"</row><identifiers><header_from>{author}</header_from></identifiers><auth_results>{auth}"
+            "</auth_results></record>")
+
+
+SIGNED = "<dkim><domain>mailer.test</domain><selector>s</selector><result>pass</result></dkim>"
+LISTED = "<reason><type>mailing_list</type></reason>"
+
+
+def test_table_says_who_fails_and_what_to_do(home):
+    p = dmarc(home)
+    assert p.returncode == 66 and b"--import" in p.stderr
+    assert "1 reports taken in" in keep(home, letter(gzip.compress(report(
+        row("192.0.2.1", 5, "pass", "pass"), row("192.0.2.2", 3, "fail", "pass"),
+        row("192.0.2.3", 4, auth=SIGNED), row("192.0.2.4", 2, auth=SIGNED, reason=LISTED),
+        row("192.0.2.5", 9), row("192.0.2.1", 1, "pass"), row("192.0.2.6", 1, "pass"), row("192.0.2.6", 1)))))
+    assert "0 reports taken in, 1 were there already" in keep(home, report(row("192.0.2.1", 5)))
+    got = json.loads(dmarc(home, "--since", "0", "--json").stdout)
+    rows = {s["source"]: s for s in got["sources"]}
+    assert [s["source"] for s in got["sources"]][0] == "192.0.2.5"  # most failures first
+    numbers = {ip[-1]: (s["letters"], s["fail"], s["dkim_pass"], s["spf_pass"]) for ip, s in rows.items()}
+    assert numbers == {"1": (6, 0, 6, 5), "2": (3, 0, 0, 3), "3": (4, 4, 0, 0), "4": (2, 2, 0, 0),
+                       "5": (9, 9, 0, 0), "6": (2, 1, 1, 0)}
+    for ip, says in (("1", "nothing"), ("2", "sign with DKIM"), ("3", "let mailer.test sign"),
+                     ("4", "mailing list"), ("5", "p=none lets pass"), ("6", "some letters fail")):
+        assert says in rows["192.0.2." + ip]["advice"], ip
+    text = dmarc(home, "--since", "0").stdout.decode()
+    assert "example.org" in text and "mailer.test" in text and len(text.splitlines()) == 8
+    assert b"no aggregate report" in dmarc(home).stdout  # that one is of 2023
+    assert json.loads(dmarc(home, "--since", "0", "--domain", "other.test", "--json").stdout)["sources"] == []
+    assert len(json.loads(dmarc(home, "--since", "0", "--domain", "Example.ORG", "--json").stdout)["sources"]) == 6
+
+
+def test_a_maildir_is_taken_in_and_what_is_wrong_is_named(home):
+    for i, (folder, content) in enumerate((("new", letter(gzip.compress(report(row("192.0.2.1", 1))))),
+                                           ("cur", b"From: a@example.net\n\nhello\n"),
+                                           ("tmp", b"half"), ("cur", letter(zipped(report(row("192.0.2.2", 1)).replace(
+                                               b"<report_id>1", b"<report_id>2")))))):
+        os.makedirs(f"{home}/m/{folder}", exist_ok=True)
+        with open(f"{home}/m/{folder}/{i}", "wb") as f:
+            f.write(content)
+    p = dmarc(home, "--import", home + "/m")
+    assert p.returncode == 65 and b"2 reports taken in" in p.stdout
+    assert p.stderr.count(b"\n") == 1 and b"cur/1: there is no report" in p.stderr
+
+
+def test_failure_reports_are_kept(home):
+    for name, path, want in suite("arf", "*.eml"):
+        with open(path, "rb") as f:
+            keep(home, f.read())
+    got = json.loads(dmarc(home, "--json").stdout)["failures"]
+    assert len(got) == 5 and {"bodyhash", "dmarc"} <= {f["failure"] for f in got}
+    assert b"148.163.85.135" in dmarc(home).stdout
+
+
+def test_stored_texts_are_only_texts(home):
+    evil = "x'); DROP TABLE reports; --&#x1b;[2J"
+    keep(home, report(row(evil, 1, author=evil)).replace(b"<domain>example.org", b"<domain>" + evil.encode()))
+    out = dmarc(home, "--since", "0").stdout
+    assert b"DROP" in out and b"\x1b" not in out
+    assert stat_mode(home + "/s/lib/reports/reports.db") == 0o600 and stat_mode(home + "/s/lib/reports") == 0o700
+    with open(home + "/s/lib/reports/reports.db", "r+b") as f:
+        f.write(b"no database at all")
+    p = dmarc(home)
+    assert p.returncode != 0 and p.stderr
+
+
+def stat_mode(path):
+    return os.stat(path).st_mode & 0o777
