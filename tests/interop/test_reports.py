@@ -396,10 +396,10 @@ def test_failure_reports_are_kept(home):
 
 
 def test_stored_texts_are_only_texts(home):
-    evil = "x'); DROP TABLE reports; --&#x1b;[2J"
+    evil = "x'); DROP TABLE reports; --&#x9b;2J"
     keep(home, report(row(evil, 1, author=evil)).replace(b"<domain>example.org", b"<domain>" + evil.encode()))
     out = dmarc(home, "--since", "0").stdout
-    assert b"DROP" in out and b"\x1b" not in out
+    assert b"DROP" in out and b"\x9b" not in out and b"\xc2" not in out
     assert stat_mode(home + "/s/lib/reports/reports.db") == 0o600 and stat_mode(home + "/s/lib/reports") == 0o700
     with open(home + "/s/lib/reports/reports.db", "r+b") as f:
         f.write(b"no database at all")
