@@ -105,6 +105,7 @@ void pieces_init(struct pieces *p, size_t size)
 /* Straight from the kernel: what goes back goes back whole, whatever else was allocated since. */
 static bool slab_new(struct pieces *p)
 {
+    // cppcheck-suppress invalidFunctionArg ; -1 is what MAP_ANONYMOUS wants
     void *slab = mmap(NULL, SLAB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (slab == MAP_FAILED)
