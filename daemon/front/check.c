@@ -8,9 +8,10 @@
 
 #include <stdlib.h>
 
-#define ASKS_MAX   16384        /* questions to dns that a process has open */
-#define LETTER_MAX 32           /* of those, of one letter at a time */
-#define ID_CHECK   (3ull << 62) /* front_ask's ids have the top bit alone, ll_proc_id neither */
+#define ASKS_MAX    16384        /* questions to dns that a process has open */
+#define LETTER_MAX  32           /* of those, of one letter at a time */
+#define DMARC_SHARE 4            /* one part in so many of check_timeout is DMARC's alone */
+#define ID_CHECK    (3ull << 62) /* front_ask's ids have the top bit alone, ll_proc_id neither */
 
 /* A question that dns has not answered yet. */
 struct check_ask {
@@ -29,7 +30,8 @@ struct check {
     uint32_t open;        /* questions with dns */
     bool whole;           /* the letter is */
     bool waiting;         /* the session waits for the results */
-    bool late;
+    bool late;            /* all but DMARC has been given up */
+    bool unasked;         /* dns could not be asked: our failing, not the sender's */
 };
 
 bool front_check_init(struct front *f)
@@ -91,8 +93,10 @@ static void pump(struct letter *l)
 
     ll_check_time(c->engine, ll_now_ms());
     while (c->open < LETTER_MAX && ll_check_need(c->engine, &need))
-        if (!ask_send(l, &need))
+        if (!ask_send(l, &need)) {
+            c->unasked = true;
             ll_check_answer(c->engine, &(struct ll_need_answer){.id = need.id, .dns = &none});
+        }
 }
 
 static void maybe_done(struct letter *l)
@@ -143,9 +147,27 @@ void front_check_lost(struct front *f)
 {
     struct ll_dns_answer none = {.status = LL_DNS_STATUS_SERVFAIL};
 
-    for (uint32_t i = 0; i < f->n_asks; i++)
-        if (f->asks[i].open)
-            take_answer(f, i, &none);
+    for (uint32_t i = 0; i < f->n_asks; i++) {
+        if (!f->asks[i].open)
+            continue;
+        if (f->asks[i].letter)
+            f->asks[i].letter->check->unasked = true;
+        take_answer(f, i, &none);
+    }
+}
+
+/* Nobody waits for what the letter has asked: a slot is free when its answer has come. */
+static void forget_asks(struct letter *l)
+{
+    struct front *f = l->front;
+    struct check *c = l->check;
+
+    for (uint32_t i = 0; c->open > 0 && i < f->n_asks; i++) {
+        if (f->asks[i].letter == l) {
+            f->asks[i].letter = NULL;
+            c->open--;
+        }
+    }
 }
 
 /* ---- a letter's way through it ------------------------------------------------------------------
@@ -175,6 +197,7 @@ void front_check_begin(struct session *s, struct letter *l)
     struct ll_check_input in = {.ip_n = s->ip.family == 4 ? 4 : 16,
                                 .helo = ll_smtpd_helo(s->smtpd),
                                 .mail_from = front_letter_reverse(l),
+                                .iprev = true,
                                 .receiver = ll_slice_str(s->front->proc->conf->hostname),
                                 .sender_mx = true,
                                 .unix_s = ll_unix_ms() / 1000,
@@ -204,7 +227,12 @@ void front_check_feed(struct letter *l, struct ll_slice in)
         pump(l);
 }
 
-bool front_check_end(struct letter *l)
+static uint64_t check_ms(const struct session *s)
+{
+    return (uint64_t)s->front->proc->conf->check_timeout * 1000;
+}
+
+bool front_check_end(struct session *s, struct letter *l)
 {
     struct check *c = l->check;
 
@@ -214,37 +242,42 @@ bool front_check_end(struct letter *l)
     ll_check_end(c->engine);
     pump(l);
     c->waiting = !ll_check_done(c->engine);
+    if (c->waiting)
+        s->deadline = ll_now_ms() + check_ms(s) - check_ms(s) / DMARC_SHARE;
     return !c->waiting;
 }
 
 void front_check_free(struct letter *l)
 {
     struct check *c = l->check;
-    struct front *f = l->front;
 
-    l->check = NULL;
     if (!c)
         return;
-    for (uint32_t i = 0; c->open > 0 && i < f->n_asks; i++) {
-        if (f->asks[i].letter == l) {
-            f->asks[i].letter = NULL; /* the slot is free when its answer has come */
-            c->open--;
-        }
-    }
+    forget_asks(l);
+    l->check = NULL;
     ll_check_free(c->engine);
     free(c);
 }
 
+/* First everything but DMARC is given up, as the author's policy counts however slow the zones are
+ * that the sender has named; then DMARC, too. */
 void front_check_late(struct session *s)
 {
     struct check *c = s->letter ? s->letter->check : NULL;
 
     if (!c)
         return;
-    ll_log(LL_LOG_WARNING, "check-late", LL_FU("session", s->id),
-           LL_F("from", front_letter_reverse(s->letter)));
-    c->late = true;
-    ll_check_give_up(c->engine);
+    forget_asks(s->letter);
+    if (c->late) {
+        ll_check_give_up(c->engine);
+    } else {
+        ll_log(LL_LOG_WARNING, "check-late", LL_FU("session", s->id),
+               LL_F("from", front_letter_reverse(s->letter)));
+        c->late = true;
+        s->deadline = ll_now_ms() + check_ms(s) / DMARC_SHARE;
+        ll_check_hurry(c->engine);
+        pump(s->letter);
+    }
     maybe_done(s->letter);
 }
 
@@ -349,7 +382,7 @@ struct ll_verdict front_check_decide(struct session *s, struct letter *l)
         return ll_verdict_null_mx;
     gather_provenance(s, l);
     if (r->dmarc.code == LL_DMARC_TEMPERROR &&
-        strcmp(s->front->proc->conf->check_late, "defer") == 0)
+        (l->check->unasked || strcmp(s->front->proc->conf->check_late, "defer") == 0))
         return ll_verdict_check_late;
     return apply_fates(s, l);
 }

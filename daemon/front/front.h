@@ -291,10 +291,11 @@ bool front_check_init(struct front *);
 /* The content is about to come: begins where this client's letters are looked at. */
 void front_check_begin(struct session *, struct letter *);
 void front_check_feed(struct letter *, struct ll_slice);
-/* The letter is whole. True: all is known; else front_checked will be called. */
-bool front_check_end(struct letter *);
+/* The letter is whole. True: all is known; else front_checked will be called, and the session's
+ * deadline is set. */
+bool front_check_end(struct session *, struct letter *);
 void front_check_free(struct letter *);
-void front_check_late(struct session *); /* no answer in time: calls front_checked */
+void front_check_late(struct session *); /* no answer in time; may call front_checked */
 void front_check_lost(struct front *);   /* dns is gone */
 int front_on_dns(struct ll_peer *, const struct ll_msg *);
 /* Decides: sets flags of recipients, or refuses. */

@@ -571,9 +571,8 @@ void front_letter_end(struct session *s, const struct ll_smtp_content *content)
     l->eight_bit = content->eight_bit;
     if (l->verdict.code == 0 && !l->header_done) /* all of it is header */
         check_header(l, l->body.n, l->body.n);
-    if (l->verdict.code == 0 && !front_check_end(l)) {
+    if (l->verdict.code == 0 && !front_check_end(s, l)) {
         s->asked = ASKED_CHECK;
-        s->deadline = ll_now_ms() + (uint64_t)s->front->proc->conf->check_timeout * 1000;
         return;
     }
     decide(s, l);

@@ -32,6 +32,7 @@
 struct ll_check_input {
     uint8_t ip[16];            /* the client */
     uint8_t ip_n;              /* 4 or 16; 0: not known, there is no SPF and no iprev then */
+    bool iprev;                /* look at the names of the client's address, too */
     struct ll_slice helo;      /* as the client said it */
     struct ll_slice mail_from; /* local@domain; empty: the null reverse-path */
     struct ll_slice receiver;  /* our host name */
@@ -66,8 +67,9 @@ struct ll_check_result {
     size_t n_dkim;
     size_t dkim_skipped; /* signatures beyond LL_DKIM_SIGNATURES_MAX */
     struct ll_arc_result arc;
-    /* OK: the letter has one author, and dmarc is about its domain. NO_FROM, MANY_FROM, BAD_FROM:
-     * nothing can be said of whom the reader would see (RFC 9989 5.3.1); dmarc is permerror. */
+    /* OK: the letter has one author, and dmarc is about its domain. NO_FROM, MANY_FROM, BAD_FROM,
+     * HEADER_LONG (over LL_DKIM_HEADER_MAX, so that not all of it was looked at): nothing can be
+     * said of whom the reader would see (RFC 9989 5.3.1); dmarc is permerror. */
     enum ll_msg_error author_error;
     struct ll_slice author; /* local@domain */
     struct ll_dmarc_result dmarc;
@@ -85,6 +87,10 @@ bool ll_check_need(struct ll_check *, struct ll_need *ret);
 void ll_check_answer(struct ll_check *, const struct ll_need_answer *);
 /* Tells the time, for SPF's limit. */
 void ll_check_time(struct ll_check *, uint64_t now);
+/* Time is short: what SPF, DKIM, ARC and iprev have asked or would still ask counts as not
+ * answered. DMARC may ask: whoever keeps their questions waiting (their zones are the sender's to
+ * choose) must not keep us from the policy of the author's domain. */
+void ll_check_hurry(struct ll_check *);
 /* Time is up: every question that is open, and every one that would still be asked, counts as not
  * answered (temperror). Done is true then, once the letter is over. */
 void ll_check_give_up(struct ll_check *);

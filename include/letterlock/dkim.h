@@ -143,6 +143,8 @@ bool ll_dkim_letter_ready(const struct ll_dkim_letter *);
 void ll_dkim_letter_end(struct ll_dkim_letter *);
 /* The header, without its empty line; borrowed from the letter. Cut at LL_DKIM_HEADER_MAX. */
 struct ll_slice ll_dkim_letter_header(const struct ll_dkim_letter *);
+/* OK; HEADER_LONG: the header was cut; RESOURCE: there was no memory for all of it. */
+enum ll_dkim_fault ll_dkim_letter_fault(const struct ll_dkim_letter *);
 
 /* What was done for the letter so far; for tests and metrics. */
 struct ll_dkim_work {

@@ -117,7 +117,7 @@ struct ll_msg_address {
 enum ll_msg_error ll_msg_addresses(struct ll_slice body, struct ll_arena *arena,
                                    struct ll_msg_address **ret, size_t *ret_count);
 /* The author: the header has one From field with one mailbox outside any group. *ret_spec is in the
- * arena. NO_FROM, MANY_FROM, BAD_FROM. */
+ * arena. NO_FROM, MANY_FROM, BAD_FROM, RESOURCE. */
 enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
                                 struct ll_slice *ret_spec);
 /* All addresses of To, Cc and Bcc, for `send -t`. */

@@ -34,14 +34,15 @@ struct ll_check {
     struct iprev iprev;
     struct sender sender;
     uint8_t ip[16];
-    uint8_t ip_n;
+    uint8_t ip_n; /* 0: no iprev */
     int64_t unix_s;
     struct ll_arena arena; /* of the author */
     bool ready;            /* the verifiers were made */
     bool over;             /* the letter's last octet was fed */
-    bool given_up;
+    bool hurried;          /* nobody answers any more, but what DMARC asks */
+    bool given_up;         /* nobody answers any more */
     bool done;
-    bool failed; /* no memory: what is missing is a temperror */
+    bool failed; /* no memory: what was not found may be there */
 };
 
 static const char *const iprev_words[] = {
@@ -72,7 +73,7 @@ struct ll_check *ll_check_new(const struct ll_check_input *in)
         return NULL;
     ll_arena_init(&c->arena, 1u << 20);
     c->unix_s = in->unix_s;
-    c->ip_n = in->ip_n;
+    c->ip_n = in->iprev ? in->ip_n : 0;
     memcpy(c->ip, in->ip, sizeof(c->ip));
     memcpy(spf.ip, in->ip, sizeof(spf.ip));
     c->sender.wanted =
@@ -104,13 +105,18 @@ void ll_check_free(struct ll_check *c)
 /* The header is complete: who the reader would see is known, and what signs it. */
 static void make_verifiers(struct ll_check *c)
 {
+    struct ll_slice header = ll_dkim_letter_header(c->letter);
+    enum ll_dkim_fault fault = ll_dkim_letter_fault(c->letter);
     struct ll_check_result *r = &c->result;
 
     c->ready = true;
     c->dkim = ll_dkim_new(c->letter, c->unix_s);
     c->arc = ll_arc_new(c->letter, c->unix_s);
     c->failed = !c->dkim || !c->arc;
-    r->author_error = ll_msg_author(ll_dkim_letter_header(c->letter), &c->arena, &r->author);
+    /* Of a header that is not all there nobody knows what the reader would see. */
+    r->author_error = fault == LL_DKIM_FAULT_HEADER_LONG ? LL_MSG_HEADER_LONG
+                      : fault != LL_DKIM_FAULT_OK        ? LL_MSG_RESOURCE
+                                                  : ll_msg_author(header, &c->arena, &r->author);
 }
 
 void ll_check_feed(struct ll_check *c, struct ll_slice in)
@@ -379,12 +385,32 @@ static void no_dmarc(struct ll_check_result *r)
         .reason = ll_slice_str(ll_msg_error_info(r->author_error)->text)};
 }
 
+/* Nobody answers these engines any more. Questions that were taken are answered by number, as
+ * engines ignore what they did not ask; then those that come of it. */
+static void answer_nothing(struct ll_check *c, enum engine from, enum engine to)
+{
+    struct ll_dns_answer none = {.status = LL_DNS_STATUS_TIMEOUT};
+
+    for (enum engine e = from; e <= to; e++) {
+        struct ll_need need = {.id = 0};
+
+        for (uint32_t id = 0; id <= LL_CHECK_NEEDS_MAX && engine_exists(c, e); id++)
+            engine_answer(c, e, &(struct ll_need_answer){.id = id, .dns = &none});
+        while (engine_need(c, e, &need))
+            engine_answer(c, e, &(struct ll_need_answer){.id = need.id, .dns = &none});
+    }
+}
+
 /* Goes on as far as it can without asking. */
 static void advance(struct ll_check *c)
 {
     struct ll_check_result *r = &c->result;
 
-    if (c->done || (!c->dmarc && !gather(c)))
+    if (c->done)
+        return;
+    if (c->hurried)
+        answer_nothing(c, IPREV, ARC);
+    if (!c->dmarc && !gather(c))
         return;
     if (r->author_error != LL_MSG_OK) {
         no_dmarc(r);
@@ -393,18 +419,19 @@ static void advance(struct ll_check *c)
     }
     if (!c->dmarc)
         start_dmarc(c);
-    if (!c->dmarc) {
-        r->dmarc = (struct ll_dmarc_result){.code = LL_DMARC_TEMPERROR};
-        c->done = true;
-        return;
-    }
-    c->done = ll_dmarc_result(c->dmarc, &r->dmarc);
+    if (c->dmarc && c->given_up)
+        answer_nothing(c, DMARC, DMARC);
+    c->done = !c->dmarc || ll_dmarc_result(c->dmarc, &r->dmarc);
+    if (c->done && c->failed && r->dmarc.code != LL_DMARC_PASS)
+        r->dmarc = (struct ll_dmarc_result){.code = LL_DMARC_TEMPERROR,
+                                            .author = r->dmarc.author,
+                                            .reason = LL_LIT("not enough memory")};
 }
 
 bool ll_check_need(struct ll_check *c, struct ll_need *ret)
 {
     advance(c);
-    return !c->done && !c->given_up && next_need(c, ret);
+    return !c->done && next_need(c, ret);
 }
 
 void ll_check_time(struct ll_check *c, uint64_t now)
@@ -413,28 +440,22 @@ void ll_check_time(struct ll_check *c, uint64_t now)
         ll_spf_time(c->spf, now);
 }
 
-/* Nobody answers any more. Questions that were taken are answered here, by number, as engines
- * ignore what they did not ask; then those that come of it. */
+void ll_check_hurry(struct ll_check *c)
+{
+    c->hurried = true;
+    if (c->spf && !c->done)
+        ll_spf_time(c->spf, UINT64_MAX);
+    advance(c);
+}
+
 void ll_check_give_up(struct ll_check *c)
 {
-    struct ll_dns_answer none = {.status = LL_DNS_STATUS_TIMEOUT};
-    struct ll_need need;
-
     c->given_up = true;
-    for (enum engine e = IPREV; e < ENGINES; e++)
-        for (uint32_t id = 0; id <= LL_CHECK_NEEDS_MAX; id++)
-            ll_check_answer(
-                c, &(struct ll_need_answer){.id = (uint32_t)e << ID_SHIFT | id, .dns = &none});
-    if (c->spf)
-        ll_spf_time(c->spf, UINT64_MAX);
-    for (advance(c); !c->done && next_need(c, &need); advance(c))
-        ll_check_answer(c, &(struct ll_need_answer){.id = need.id, .dns = &none});
+    ll_check_hurry(c);
 }
 
 bool ll_check_done(struct ll_check *c)
 {
-    if (c->given_up && c->over && !c->done)
-        ll_check_give_up(c);
     advance(c);
     return c->done;
 }

@@ -177,6 +177,11 @@ struct ll_slice ll_dkim_letter_header(const struct ll_dkim_letter *l)
     return ll_buf_slice(&l->header);
 }
 
+enum ll_dkim_fault ll_dkim_letter_fault(const struct ll_dkim_letter *l)
+{
+    return l->fault;
+}
+
 void ll_dkim_letter_end(struct ll_dkim_letter *l)
 {
     if (l->ended)

@@ -50,6 +50,8 @@ void ll_dmarc_learn(struct ll_dmarc *d, struct ll_dmarc_entry *e, const struct l
             only = ll_arena_dup(&d->arena, ll_buf_slice(&text));
             if (!only.p)
                 e->found = LL_DMARC_F_ERROR;
+        } else if (text.failed && a->rdata[i].n <= LL_DMARC_RECORD_MAX) { /* no memory */
+            e->found = LL_DMARC_F_ERROR;
         }
     }
     if (n == 1 && only.p && ll_dmarc_record_parse(only, &e->record))

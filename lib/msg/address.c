@@ -279,6 +279,7 @@ enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
     struct ll_msg_address *list;
     struct ll_slice rest = header;
     struct ll_msg_field f, from = {0};
+    enum ll_msg_error error;
     size_t count = 0, n;
 
     while (ll_msg_field_next(&rest, &f)) {
@@ -289,7 +290,10 @@ enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
     }
     if (count != 1)
         return count ? LL_MSG_MANY_FROM : LL_MSG_NO_FROM;
-    if (ll_msg_addresses(from.body, arena, &list, &n) != LL_MSG_OK || n != 1 || list[0].in_group ||
+    error = ll_msg_addresses(from.body, arena, &list, &n);
+    if (error == LL_MSG_RESOURCE)
+        return error;
+    if (error != LL_MSG_OK || n != 1 || list[0].in_group ||
         ll_slice_rfind(list[0].spec, '@') == list[0].spec.n)
         return LL_MSG_BAD_FROM;
     *ret_spec = list[0].spec;

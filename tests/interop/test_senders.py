@@ -3,9 +3,11 @@ for. The client is 127.0.0.1; good.test lets it send, bank.test does not."""
 import base64
 import email
 import glob
+import os
 import re
 import smtplib
 import subprocess
+import time
 
 import pytest
 
@@ -206,6 +208,86 @@ def test_no_answer_is_temperror(server):
     send(server, "joe@slow.test", letter("joe@slow.test", "slow"))
     r = results(arrived(server, "slow"))
     assert "spf=temperror" in r and "dmarc=temperror" in r
+
+
+SIGNATURE = ("DKIM-Signature: v=1; a=ed25519-sha256; d={0}; s=s{1}; h=from; "
+             "bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n")
+
+
+@pytest.mark.parametrize("name,reverse,extra", [
+    ("spf", "joe@slow.test", ""),
+    ("dkim", "joe@good.test", "".join(SIGNATURE.format("silent.test", i) for i in range(10))),
+    ("both", "joe@slow.test", SIGNATURE.format("deep.silent.test", 1)),
+])
+def test_silence_does_not_hide_the_policy(server, name, reverse, extra):
+    """The forger's zones never answer. Those of whom he forges do, and are asked in time."""
+    start = time.monotonic()
+    with pytest.raises(smtplib.SMTPDataError) as e:
+        send(server, reverse, letter("boss@bank.test", "hide-" + name, extra))
+    assert e.value.smtp_code == 550 and e.value.smtp_error.startswith(b"5.7.26")
+    assert time.monotonic() - start < 20  # check_timeout is 2 s
+
+
+def test_dns_is_killed_while_it_is_asked(server):
+    """The reply comes in time; the letter is put off, as nobody knows who sent it."""
+    with server.smtp() as s:
+        s.ehlo("client.test")
+        assert s.mail("joe@slow.test")[0] == 250 and s.rcpt("ann@here.test")[0] == 250
+        assert s.docmd("DATA")[0] == 354
+        s.send(letter("boss@bank.test", "killed"))
+        time.sleep(0.3)
+        os.kill(server.role_pids("dns")[0], 9)
+        start = time.monotonic()
+        code, text = s.docmd(".")
+        assert code in (451, 550), text
+        assert time.monotonic() - start < 20
+    assert find(server, "ann@here.test", "killed") is None
+    wait_for(lambda: server.role_pids("dns"), 10, what="dns again")
+
+    def answers():
+        send(server, "joe@good.test", letter("joe@good.test", "after-kill"))
+        return True
+    wait_for(lambda: _tries(answers), 15, what="a check after the kill")
+    assert "dmarc=pass" in results(arrived(server, "after-kill"))
+
+
+def _tries(f):
+    try:
+        return f()
+    except smtplib.SMTPResponseException:
+        return False
+
+
+def test_sessions_that_end_with_questions_open(server):
+    """Their questions are answered to nobody; the next letter is looked at as ever."""
+    socks = []
+    for i in range(40):
+        s = server.smtp()
+        s.ehlo("client.test")
+        s.mail("joe@slow.test")
+        s.rcpt("ann@here.test")
+        s.docmd("DATA")
+        s.send(letter("boss@bank.test", f"gone{i}", "".join(
+            SIGNATURE.format("silent.test", n) for n in range(10))))
+        socks.append(s)
+    for s in socks:
+        s.sock.close()
+    send(server, "joe@good.test", letter("joe@good.test", "after-gone"))
+    assert "dmarc=pass" in results(arrived(server, "after-gone"))
+    with pytest.raises(smtplib.SMTPDataError):
+        send(server, "joe@good.test", letter("boss@bank.test", "after-gone-forged"))
+
+
+def test_reload_while_asked(server):
+    with server.smtp() as s:
+        s.ehlo("client.test")
+        s.mail("joe@slow.test")
+        s.rcpt("ann@here.test")
+        s.docmd("DATA")
+        s.send(letter("joe@slow.test", "reloaded"))
+        server.tool("reload")
+        assert s.docmd(".")[0] == 250
+    assert "dmarc=temperror" in results(arrived(server, "reloaded"))
 
 
 def test_broken_zone_is_temperror(server):
