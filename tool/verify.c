@@ -1,20 +1,13 @@
 /* letterlock verify: who sent this letter? SPF, DKIM, DMARC and ARC. */
 #include "io/clock.h"
 #include "letterlock/addr.h"
-#include "letterlock/arc.h"
-#include "letterlock/dkim.h"
-#include "letterlock/dmarc.h"
-#include "letterlock/msg.h"
-#include "letterlock/spf.h"
+#include "letterlock/check.h"
 #include "tool/client/letters.h"
 #include "tool/client/needs.h"
 #include "tool/json_out.h"
 #include "tool/tool.h"
 
-LL_NEEDS_ENGINE(dkim)
-LL_NEEDS_ENGINE(arc)
-LL_NEEDS_ENGINE(dmarc)
-LL_NEEDS_TIMED_ENGINE(spf)
+LL_NEEDS_TIMED_ENGINE(check)
 
 struct verify {
     struct ll_resolver_from from;
@@ -22,121 +15,25 @@ struct verify {
     bool json;
     bool any; /* a letter was told of */
     int64_t at;
-    struct ll_spf_check client; /* with --ip */
+    struct ll_check_input client; /* with --ip */
     struct ll_resolver *resolver;
-    /* of one letter */
-    struct ll_dkim_letter *letter;
-    struct ll_dkim *dkim;
-    struct ll_arc *arc;
-    struct ll_spf *spf;
-    struct ll_spf_result spf_result;
-    enum ll_msg_error author; /* OK: there is one, and DMARC was asked */
-    struct ll_dmarc *dmarc;
-    struct ll_dmarc_result dmarc_result;
+    const struct ll_check_result *found; /* of one letter */
 };
 
-/* ---- looking ------------------------------------------------------------------------------------
- */
-
-static void forget(struct verify *v)
+static struct ll_check *look(struct verify *v, struct ll_slice letter)
 {
-    ll_dmarc_free(v->dmarc);
-    ll_spf_free(v->spf);
-    ll_arc_free(v->arc);
-    ll_dkim_free(v->dkim);
-    ll_dkim_letter_free(v->letter);
-    v->dmarc = NULL;
-    v->spf = NULL;
-    v->arc = NULL;
-    v->dkim = NULL;
-    v->letter = NULL;
-}
+    struct ll_check *c;
 
-static bool read_letter(struct verify *v, struct ll_slice in)
-{
-    v->letter = ll_dkim_letter_new();
-    if (!v->letter)
-        return false;
-    while (in.n > 0 && !ll_dkim_letter_ready(v->letter))
-        in = ll_slice_skip(in, ll_dkim_letter_feed(v->letter, in));
-    if (!ll_dkim_letter_ready(v->letter))
-        ll_dkim_letter_end(v->letter);
-    v->dkim = ll_dkim_new(v->letter, v->at);
-    v->arc = ll_arc_new(v->letter, v->at);
-    if (!v->dkim || !v->arc)
-        return false;
-    ll_dkim_letter_feed(v->letter, in);
-    ll_dkim_letter_end(v->letter);
-    return true;
-}
-
-static bool check_spf(struct verify *v)
-{
-    if (!v->ip)
-        return true;
     v->client.now = ll_now_ms();
-    v->spf = ll_spf_new(&v->client);
-    if (!v->spf)
-        return false;
-    ll_needs_run_spf(v->spf, v->resolver);
-    return ll_spf_result(v->spf, &v->spf_result);
-}
-
-static struct ll_dmarc_id signer(const struct ll_dkim_result *r)
-{
-    enum ll_dkim_verdict verdict = ll_dkim_fault_verdict(r->fault);
-    struct ll_dmarc_id id = {.domain = r->domain};
-
-    /* RFC 6376 3.6.1: a key with t=y proves no more than no signature. */
-    if (verdict == LL_DKIM_PASS && !r->testing)
-        id.auth = LL_DMARC_AUTH_PASS;
-    else if (verdict == LL_DKIM_TEMPERROR)
-        id.auth = LL_DMARC_AUTH_TEMP;
-    return id;
-}
-
-/* One From field with one address, or no DMARC (RFC 9989 5.3.1). */
-static bool check_dmarc(struct verify *v)
-{
-    struct ll_dmarc_id id[LL_DKIM_SIGNATURES_MAX];
-    const struct ll_dkim_result *r;
-    struct ll_dmarc_input in = {.dkim = id, .n_dkim = ll_dkim_results(v->dkim, &r, NULL)};
-    struct ll_arena arena;
-    struct ll_slice author;
-
-    ll_arena_init(&arena, LL_DKIM_HEADER_MAX * 4);
-    /* What a server refuses; and of a longer header not all was kept. */
-    v->author = ll_dkim_letter_header(v->letter).n > LL_MSG_HEADER_MAX
-                    ? LL_MSG_HEADER_LONG
-                    : ll_msg_author(ll_dkim_letter_header(v->letter), &arena, &author);
-    if (v->author == LL_MSG_OK) {
-        in.author = ll_slice_skip(author, ll_slice_rfind(author, '@') + 1);
-        for (size_t i = 0; i < in.n_dkim; i++)
-            id[i] = signer(&r[i]);
-        if (v->spf)
-            in.spf = (struct ll_dmarc_id){
-                .domain = v->spf_result.domain,
-                .auth = v->spf_result.code == LL_SPF_PASS        ? LL_DMARC_AUTH_PASS
-                        : v->spf_result.code == LL_SPF_TEMPERROR ? LL_DMARC_AUTH_TEMP
-                                                                 : LL_DMARC_AUTH_NONE};
-        v->dmarc = ll_dmarc_new(&in);
-    }
-    ll_arena_release(&arena);
-    if (v->author != LL_MSG_OK)
-        return v->author != LL_MSG_RESOURCE;
-    if (!v->dmarc)
-        return false;
-    ll_needs_run_dmarc(v->dmarc, v->resolver);
-    return ll_dmarc_result(v->dmarc, &v->dmarc_result);
-}
-
-static bool check(struct verify *v)
-{
-    if (!check_spf(v))
-        return false;
-    ll_needs_run_dkim(v->dkim, v->resolver);
-    ll_needs_run_arc(v->arc, v->resolver);
-    return ll_dkim_done(v->dkim) && ll_arc_done(v->arc) && check_dmarc(v);
+    c = ll_check_new(&v->client);
+    if (!c)
+        return NULL;
+    ll_check_feed(c, letter);
+    ll_check_end(c);
+    ll_needs_run_check(c, v->resolver);
+    ll_check_done(c);
+    v->found = ll_check_result(c);
+    return c;
 }
 
 /* ---- telling ------------------------------------------------------------------------------------
@@ -185,9 +82,9 @@ static void close_result(struct ll_json *j)
 
 static void tell_spf(struct verify *v, struct ll_json *j)
 {
-    const struct ll_spf_result *r = &v->spf_result;
+    const struct ll_spf_result *r = &v->found->spf;
 
-    if (!v->ip) {
+    if (!v->found->have_spf) {
         open_result(j, "spf", "none");
         tell(j, "reason", LL_LIT("the client's address is not known (--ip)"));
     } else {
@@ -222,13 +119,12 @@ static void tell_signature(const struct ll_dkim_result *r, struct ll_json *j)
 
 static void tell_dkim(struct verify *v, struct ll_json *j)
 {
-    const struct ll_dkim_result *r;
-    size_t skipped, n = ll_dkim_results(v->dkim, &r, &skipped);
+    size_t n = v->found->n_dkim, skipped = v->found->dkim_skipped;
 
     if (j)
         ll_json_open(j, '[');
     for (size_t i = 0; i < n; i++)
-        tell_signature(&r[i], j);
+        tell_signature(&v->found->dkim[i], j);
     if (j)
         ll_json_close(j);
     else if (n == 0)
@@ -241,11 +137,11 @@ static void tell_dkim(struct verify *v, struct ll_json *j)
 
 static void tell_dmarc(struct verify *v, struct ll_json *j)
 {
-    const struct ll_dmarc_result *r = &v->dmarc_result;
+    const struct ll_dmarc_result *r = &v->found->dmarc;
 
-    if (v->author != LL_MSG_OK) {
-        open_result(j, "dmarc", ll_dmarc_word(LL_DMARC_PERMERROR));
-        tell(j, "reason", ll_slice_str(ll_msg_error_info(v->author)->text));
+    if (v->found->author_error != LL_MSG_OK) {
+        open_result(j, "dmarc", ll_dmarc_word(r->code));
+        tell(j, "reason", r->reason);
         tell(j, "disposition", ll_slice_str(ll_dmarc_policy_word(LL_DMARC_P_REJECT)));
         close_result(j);
         return;
@@ -267,7 +163,7 @@ static void tell_dmarc(struct verify *v, struct ll_json *j)
 
 static void tell_arc(struct verify *v, struct ll_json *j)
 {
-    const struct ll_arc_result *r = ll_arc_result(v->arc);
+    const struct ll_arc_result *r = &v->found->arc;
     struct ll_buf reason = LL_BUF(512);
 
     open_result(j, "arc", ll_arc_word(r->code));
@@ -326,11 +222,10 @@ static int verify_all(struct verify *v, const char *path)
     if (status == 0 && !(v->resolver = ll_resolver_new(&v->from)))
         status = EX_CONFIG;
     while (status == 0 && ll_letters_next(&letters, &letter, &status)) {
-        if (!read_letter(v, letter) || !check(v))
-            status = ll_fail(EX_OSERR, "no memory");
-        else
-            status = print(v);
-        forget(v);
+        struct ll_check *c = look(v, letter);
+
+        status = c ? print(v) : ll_fail(EX_OSERR, "no memory");
+        ll_check_free(c);
     }
     ll_resolver_free(v->resolver);
     ll_letters_release(&letters);
@@ -349,7 +244,7 @@ static bool take_client(struct verify *v)
 {
     struct ll_slice ip = ll_slice_str(v->ip);
 
-    v->client = (struct ll_spf_check){
+    v->client = (struct ll_check_input){
         .helo = ll_slice_str(v->helo), .mail_from = sender_of(v->mail_from), .unix_s = v->at};
     v->client.ip_n = ll_ipv4_parse(ip, v->client.ip) ? 4 : ll_ipv6_parse(ip, v->client.ip) ? 16 : 0;
     return !v->ip || v->client.ip_n > 0;

@@ -2,7 +2,7 @@
  * Tells whether the letter on standard input has an ARC chain, how long it is and who sealed it
  * last, without asking for keys: every question is answered with "later", so that no chain passes.
  *
- *     cc arc.c $(pkg-config --cflags --libs --static libletterlock) -o arc
+ *     cc arc.c $(pkg-config --cflags --libs libletterlock) -o arc
  */
 #include <letterlock/arc.h>
 

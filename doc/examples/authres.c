@@ -2,7 +2,7 @@
  * Takes the Authentication-Results fields that claim our name out of the header on standard input,
  * puts one of ours on top, and tells on stderr what the others say.
  *
- *     cc authres.c $(pkg-config --cflags --libs --static libletterlock) -o authres
+ *     cc authres.c $(pkg-config --cflags --libs libletterlock) -o authres
  *     ./authres mx.example.org < letter
  */
 #include <letterlock/authres.h>

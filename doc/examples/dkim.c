@@ -2,7 +2,7 @@
  * Verifies the DKIM signatures of a letter on standard input. The key records stand in a file of
  * lines "selector._domainkey.domain text", for a library without I/O asks whoever calls it.
  *
- *     cc dkim.c $(pkg-config --cflags --libs --static libletterlock) -o dkim
+ *     cc dkim.c $(pkg-config --cflags --libs libletterlock) -o dkim
  *     ./dkim keys < letter
  */
 #include <letterlock/dkim.h>

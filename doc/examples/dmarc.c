@@ -1,7 +1,7 @@
 /*
  * Example: DMARC with libletterlock, for a letter whose SPF and DKIM results are known.
  *
- *     cc dmarc.c ask.c $(pkg-config --cflags --libs --static libletterlock) -o dmarc
+ *     cc dmarc.c ask.c $(pkg-config --cflags --libs libletterlock) -o dmarc
  *     ./dmarc AUTHOR-DOMAIN SPF-DOMAIN=RESULT DKIM-DOMAIN=RESULT [DNS-SERVER:PORT]
  *     ./dmarc example.org bounce.example.org=pass example.org=fail
  */

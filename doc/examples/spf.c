@@ -1,7 +1,7 @@
 /*
  * Example: SPF with libletterlock.
  *
- *     cc spf.c ask.c $(pkg-config --cflags --libs --static libletterlock) -o spf
+ *     cc spf.c ask.c $(pkg-config --cflags --libs libletterlock) -o spf
  *     ./spf 192.0.2.1 mail.example.org ann@example.org [DNS-SERVER:PORT]
  */
 #include "ask.h"

@@ -68,7 +68,7 @@ struct ll_check_result {
     size_t dkim_skipped; /* signatures beyond LL_DKIM_SIGNATURES_MAX */
     struct ll_arc_result arc;
     /* OK: the letter has one author, and dmarc is about its domain. NO_FROM, MANY_FROM, BAD_FROM,
-     * HEADER_LONG (over LL_DKIM_HEADER_MAX, so that not all of it was looked at): nothing can be
+     * HEADER_LONG (over LL_MSG_HEADER_MAX): nothing can be
      * said of whom the reader would see (RFC 9989 5.3.1); dmarc is permerror. */
     enum ll_msg_error author_error;
     struct ll_slice author; /* local@domain */
@@ -87,6 +87,8 @@ bool ll_check_need(struct ll_check *, struct ll_need *ret);
 void ll_check_answer(struct ll_check *, const struct ll_need_answer *);
 /* Tells the time, for SPF's limit. */
 void ll_check_time(struct ll_check *, uint64_t now);
+/* When that is over, in the same milliseconds; 0: SPF waits for nothing. */
+uint64_t ll_check_deadline(const struct ll_check *);
 /* Time is short: what SPF, DKIM, ARC and iprev have asked or would still ask counts as not
  * answered. DMARC may ask: whoever keeps their questions waiting (their zones are the sender's to
  * choose) must not keep us from the policy of the author's domain. */

@@ -113,10 +113,11 @@ static void make_verifiers(struct ll_check *c)
     c->dkim = ll_dkim_new(c->letter, c->unix_s);
     c->arc = ll_arc_new(c->letter, c->unix_s);
     c->failed = !c->dkim || !c->arc;
-    /* Of a header that is not all there nobody knows what the reader would see. */
-    r->author_error = fault == LL_DKIM_FAULT_HEADER_LONG ? LL_MSG_HEADER_LONG
-                      : fault != LL_DKIM_FAULT_OK        ? LL_MSG_RESOURCE
-                                                  : ll_msg_author(header, &c->arena, &r->author);
+    /* What a server refuses; and of a longer header not all was kept. */
+    r->author_error = fault == LL_DKIM_FAULT_RESOURCE ? LL_MSG_RESOURCE
+                      : fault == LL_DKIM_FAULT_HEADER_LONG || header.n > LL_MSG_HEADER_MAX
+                          ? LL_MSG_HEADER_LONG
+                          : ll_msg_author(header, &c->arena, &r->author);
 }
 
 void ll_check_feed(struct ll_check *c, struct ll_slice in)
@@ -438,6 +439,13 @@ void ll_check_time(struct ll_check *c, uint64_t now)
 {
     if (c->spf && !c->done)
         ll_spf_time(c->spf, now);
+}
+
+uint64_t ll_check_deadline(const struct ll_check *c)
+{
+    struct ll_spf_result ended;
+
+    return c->spf && !ll_spf_result(c->spf, &ended) ? ll_spf_deadline(c->spf) : 0;
 }
 
 void ll_check_hurry(struct ll_check *c)

@@ -385,3 +385,28 @@ def test_receipt_tells(server):
     ident = re.search(r" id (\w+)", " ".join(m["Received"].split())).group(1)
     text = server.tool("trace", ident)
     assert "dmarc: pass" in text and "spf: pass" in text
+
+
+def test_example_program(dns):
+    """doc/examples/check.c, with the C library's resolver."""
+    program = os.path.join(os.path.dirname(LETTERLOCK), "doc", "examples", "example-check")
+    for author, word in (("joe@good.test", "dmarc=pass"), ("boss@bank.test", "dmarc=fail")):
+        out = subprocess.run([program, "127.0.0.1", "client.test", "joe@good.test", dns.address],
+                             input=letter(author, "example").encode(), check=True, timeout=60,
+                             stdout=subprocess.PIPE).stdout.decode()
+        assert out.startswith("Authentication-Results: example.net;")
+        assert "spf=pass" in out and word in out
+
+
+@pytest.mark.parametrize("name", ["arc", "authres", "check", "dkim", "dmarc", "spf"])
+def test_examples_compile_with_pkg_config(tmp_path, name):
+    """As their first lines say."""
+    build = os.path.dirname(LETTERLOCK)
+    source = os.path.join(os.path.dirname(__file__), "..", "..", "doc", "examples")
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libletterlock-uninstalled"],
+                           env={**os.environ, "PKG_CONFIG_PATH": os.path.join(build, "meson-uninstalled")},
+                           check=True, stdout=subprocess.PIPE).stdout.decode().split()
+    with open(os.path.join(source, name + ".c")) as f:
+        more = ["ask.c"] if "ask.c $(pkg-config" in f.read() else []
+    subprocess.run([os.environ.get("CC", "cc"), *(os.path.join(source, f) for f in [name + ".c", *more]),
+                    *flags, "-o", str(tmp_path / name)], check=True, timeout=120)

@@ -9,7 +9,6 @@ void ll_needs_run(const struct ll_needs *n, struct ll_resolver *r)
 {
     struct ll_need need;
 
-    ll_resolver_until(r, n->deadline);
     while (n->need(n->engine, &need)) {
         struct ll_need_answer answer = {.id = need.id};
         struct ll_dns_answer dns;
@@ -17,6 +16,7 @@ void ll_needs_run(const struct ll_needs *n, struct ll_resolver *r)
 
         ll_arena_init(&arena, ANSWER_MEMORY);
         if (need.kind == LL_NEED_DNS) {
+            ll_resolver_until(r, n->deadline ? n->deadline(n->engine) : 0);
             ll_resolver_ask(r, ll_dns_name_slice(&need.dns.name), need.dns.type, &arena, &dns);
             answer.dns = &dns;
         }

@@ -18,21 +18,25 @@ struct ll_needs {
     bool (*need)(void *engine, struct ll_need *ret);
     void (*answer)(void *engine, const struct ll_need_answer *);
     void (*time)(void *engine, uint64_t now); /* told after each answer; NULL: it has no deadline */
-    uint64_t deadline;                        /* ms; no question takes longer; 0: none */
+    uint64_t (*deadline)(void *engine); /* ms; no question goes on beyond it; NULL, or 0: none */
 };
 
 /* Asks and answers until the engine asks no more. */
 void ll_needs_run(const struct ll_needs *, struct ll_resolver *);
 
 /* Defines ll_needs_run_X(struct ll_X *, struct ll_resolver *) out of ll_X_need and ll_X_answer. */
-#define LL_NEEDS_ENGINE(X) LL_NEEDS_ENGINE_(X, NULL, 0)
+#define LL_NEEDS_ENGINE(X) LL_NEEDS_ENGINE_(X, NULL, NULL)
 /* As that, for an engine with ll_X_time and ll_X_deadline. */
 #define LL_NEEDS_TIMED_ENGINE(X)                                                                   \
     static void ll_needs_time_##X(void *e, uint64_t now)                                           \
     {                                                                                              \
         ll_##X##_time(e, now);                                                                     \
     }                                                                                              \
-    LL_NEEDS_ENGINE_(X, ll_needs_time_##X, ll_##X##_deadline(e))
+    static uint64_t ll_needs_deadline_##X(void *e)                                                 \
+    {                                                                                              \
+        return ll_##X##_deadline(e);                                                               \
+    }                                                                                              \
+    LL_NEEDS_ENGINE_(X, ll_needs_time_##X, ll_needs_deadline_##X)
 
 #define LL_NEEDS_ENGINE_(X, time_fn, until)                                                        \
     static bool ll_needs_need_##X(void *e, struct ll_need *ret)                                    \

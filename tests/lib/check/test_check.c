@@ -106,7 +106,7 @@ struct asked {
 
 static void put(struct ll_check *c, struct zone *z, const struct ll_need *need, enum manner m)
 {
-    const uint32_t strange[] = {0x00ffffff, 0x05000000, 0xff000000, UINT32_MAX};
+    const uint32_t strange[] = {0x00ffffff, 0x06000000, 0xff000000, UINT32_MAX};
     struct ll_dns_answer a, none = {.status = LL_DNS_STATUS_NXDOMAIN};
 
     zone_answer(z, need, &a);
