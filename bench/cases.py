@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+from dkim import dkim
 from servers import BIN, Sink, cpu, peers, pss
 from size import size
 
@@ -187,5 +188,5 @@ def trace(pid, path):
 
 # In this order: what makes files comes before what deletes many (see servers.remove_later).
 CASES = {"base": base, "deliver": deliver, "relay": relay, "accept": accept, "tls": tls,
-         "idle": idle, "queue": size}
+         "idle": idle, "dkim": dkim, "queue": size}
 __all__ = ["CASES"]

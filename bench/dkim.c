@@ -1,177 +1,467 @@
 /*
- * dkim: how long one letter's DKIM signature takes to verify in the library, the answers at hand,
- * and how long the operations in libcrypto take that no verifier can do without: hashing the body
- * and the fields, making the key out of its record, and checking the signature. CPU time of this
- * process.
+ * bench-dkim: letters verified a second, in the library, with the answers at hand.
  *
- *   dkim [LETTERS]        for each body: verify BODY letterlock VALUE us, verify BODY libcrypto
- * VALUE us
+ *     bench-dkim make DIR                       a key and signed letters, for all that follow
+ *     bench-dkim ENGINE VARIANT DIR SECONDS     prints "letters N seconds S" (processor time)
+ *     bench-dkim attack DIR                     processor time of hostile letters, and of doubled
+ * ones
+ *
+ * ENGINE: letterlock; libcrypto (the bare operations: SHA-256 of the body and of the signed fields
+ * as they stand, one RSA verification with a key that was read before); opendkim (its library,
+ * where it was there to build with). VARIANT: 4KiB, 1MiB: DKIM alone; all: SPF, DKIM, ARC and
+ * DMARC, 4 KiB.
  */
+#include "letterlock/check.h"
+#include "letterlock/need.h"
 #include "lib/dkim/parts.h"
 
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#define NOW  1600000000
-#define REPS 5 /* the best of so many is told */
+#ifdef HAVE_OPENDKIM
+#include <dkim.h>
+#endif
 
-static double cpu_us(void)
+#define NOW    1700000000
+#define DOMAIN "bench.test"
+#define PIECE  65536 /* octets fed at a time, as a server would */
+
+static _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "bench-dkim: %s\n", what);
+    exit(1);
+}
+
+static double cpu(void)
 {
     struct timespec t;
 
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void need(bool ok, const char *what)
+/* ---- files of the run -------------------------------------------------------------------------
+ */
+
+static FILE *open_file(const char *dir, const char *name, const char *mode)
 {
-    if (!ok) {
-        fprintf(stderr, "bench-dkim: %s\n", what);
-        exit(1);
-    }
+    char path[4096];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    f = fopen(path, mode);
+    if (!f)
+        die(path);
+    return f;
 }
 
-static void answer(struct ll_dkim *d, const struct ll_need *n, struct ll_slice text)
+static struct ll_slice read_file(const char *dir, const char *name)
 {
-    uint8_t wire[2048];
-    struct ll_slice rdata = ll_slice(wire, 0);
-    struct ll_dns_answer a = {.status = LL_DNS_STATUS_OK, .rdata = &rdata, .n_rdata = 1};
+    FILE *f = open_file(dir, name, "rb");
+    char *p = malloc(4 << 20);
+    size_t n = p ? fread(p, 1, 4 << 20, f) : 0;
 
-    for (; text.n > 0; text = ll_slice_skip(text, 255)) {
-        struct ll_slice part = ll_slice_cut(text, 0, 255);
-
-        wire[rdata.n++] = (uint8_t)part.n;
-        memcpy(wire + rdata.n, part.p, part.n);
-        rdata.n += part.n;
-    }
-    ll_dkim_answer(d, &(struct ll_need_answer){.id = n->id, .dns = &a});
+    fclose(f);
+    return ll_slice(p, n);
 }
 
-static void build_letter(struct ll_buf *out, size_t octets)
+static void write_file(const char *dir, const char *name, struct ll_slice s)
 {
-    size_t header;
+    FILE *f = open_file(dir, name, "wb");
 
-    ll_buf_puts(out, "From: Ann <ann@example.org>\r\nTo: Bob <bob@example.net>\r\n"
-                     "Subject: hello there\r\nDate: Tue, 24 Nov 2026 03:07:34 +0000\r\n"
-                     "Message-ID: <1234567890@example.org>\r\nMIME-Version: 1.0\r\n"
-                     "Content-Type: text/plain; charset=utf-8\r\n\r\n");
-    header = out->n;
-    while (out->n < header + octets)
-        ll_buf_puts(out, "This is a line of text, as people write it: words and blanks.\r\n");
+    if (fwrite(s.p, 1, s.n, f) != s.n || fclose(f) != 0)
+        die(name);
 }
 
-/* Signs; `text` is what was signed, b its signature. */
-static void sign(EVP_PKEY *key, struct ll_slice letter, struct ll_buf *out, struct ll_buf *text,
-                 struct ll_buf *b)
+static EVP_PKEY *read_key(const char *dir)
 {
-    const struct ll_dkim_sign_options o = {.domain = LL_LIT("example.org"),
-                                           .selector = LL_LIT("s"),
+    FILE *f = open_file(dir, "key", "r");
+    EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
+
+    fclose(f);
+    return key;
+}
+
+/* ---- letters ------------------------------------------------------------------------------------
+ */
+
+static void write_letter(size_t body, struct ll_buf *out)
+{
+    ll_buf_puts(out, "Received: from a.bench.test by b.bench.test with ESMTPS; "
+                     "Tue, 14 Nov 2023 22:13:20 +0000\r\n"
+                     "Date: Tue, 14 Nov 2023 22:13:20 +0000\r\nFrom: Ann <ann@" DOMAIN ">\r\n"
+                     "To: Bob <bob@here.test>\r\nMessage-ID: <1@" DOMAIN ">\r\n"
+                     "Subject: A letter of the usual kind\r\nMIME-Version: 1.0\r\n"
+                     "Content-Type: text/plain; charset=us-ascii\r\n\r\n");
+    for (size_t at = out->n; out->n - at < body;)
+        ll_buf_puts(out,
+                    "The quick brown fox  jumps over the lazy dog, as foxes do in letters.\r\n");
+}
+
+static void sign(EVP_PKEY *key, struct ll_slice letter, struct ll_buf *out)
+{
+    const struct ll_dkim_sign_options o = {.domain = LL_LIT(DOMAIN),
+                                           .selector = LL_LIT("s1"),
                                            .algorithm = LL_DKIM_RSA,
                                            .header = LL_DKIM_RELAXED,
                                            .body = LL_DKIM_RELAXED,
-                                           .now = NOW,
-                                           .expire_s = LL_DKIM_EXPIRE_S};
+                                           .now = NOW};
     struct ll_dkim_letter *l = ll_dkim_letter_new();
-    size_t header = ll_dkim_letter_feed(l, letter);
+    struct ll_buf b = LL_BUF(LL_DKIM_SIGNATURE_ROOM);
+    struct ll_slice rest = ll_slice_skip(letter, ll_dkim_letter_feed(l, letter));
     struct ll_dkim_signer *s = ll_dkim_signer_new(l, &o);
-    struct ll_need n;
+    struct ll_need need;
 
-    ll_dkim_letter_feed(l, ll_slice_skip(letter, header));
+    ll_dkim_letter_feed(l, rest);
     ll_dkim_letter_end(l);
-    need(s && ll_dkim_signer_need(s, &n) && ll_dkim_key_sign(key, n.sign.text, b), "cannot sign");
-    ll_buf_put_slice(text, n.sign.text);
-    ll_dkim_signer_answer(s, &(struct ll_need_answer){.signature = ll_buf_slice(b)});
-    need(ll_dkim_signer_field(s, out), "cannot sign");
+    if (!s || !ll_dkim_signer_need(s, &need) || !ll_dkim_key_sign(key, need.sign.text, &b))
+        die("the letter cannot be signed");
+    ll_dkim_signer_answer(s,
+                          &(struct ll_need_answer){.id = need.id, .signature = ll_buf_slice(&b)});
+    if (!ll_dkim_signer_field(s, out))
+        die("the letter cannot be signed");
     ll_buf_put_slice(out, letter);
+    ll_buf_release(&b);
     ll_dkim_signer_free(s);
     ll_dkim_letter_free(l);
 }
 
-static void verify(struct ll_slice in, struct ll_slice record)
+static int make(const char *dir)
+{
+    const struct {
+        const char *name;
+        size_t body;
+    } letters[] = {{"4KiB", 4096}, {"1MiB", 1 << 20}};
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048);
+    struct ll_buf record = LL_BUF(2000);
+    FILE *f = open_file(dir, "key", "w");
+
+    if (!key || !PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) || fclose(f) != 0 ||
+        !ll_dkim_key_record(key, &record))
+        die("no key can be made");
+    write_file(dir, "record", ll_buf_slice(&record));
+    for (size_t i = 0; i < LL_COUNT(letters); i++) {
+        struct ll_buf plain = LL_BUF(4 << 20), letter = LL_BUF(4 << 20);
+
+        write_letter(letters[i].body, &plain);
+        sign(key, ll_buf_slice(&plain), &letter);
+        write_file(dir, letters[i].name, ll_buf_slice(&letter));
+        ll_buf_release(&plain);
+        ll_buf_release(&letter);
+    }
+    ll_buf_release(&record);
+    EVP_PKEY_free(key);
+    return 0;
+}
+
+/* ---- answers at hand ----------------------------------------------------------------------------
+ */
+
+static struct ll_slice record_text;
+
+/* The TXT record under a name of bench.test; nothing else is there. */
+static void answer_of(const struct ll_need *need, uint8_t room[1024], struct ll_slice *rdata,
+                      struct ll_dns_answer *ret)
+{
+    struct ll_slice name = ll_dns_name_slice(&need->dns.name), text = {NULL, 0};
+
+    *ret = (struct ll_dns_answer){.status = LL_DNS_STATUS_NXDOMAIN, .type = need->dns.type};
+    if (need->dns.type != LL_DNS_TXT)
+        return;
+    if (ll_slice_eq(name, LL_LIT("s1._domainkey." DOMAIN)))
+        text = record_text;
+    else if (ll_slice_eq(name, LL_LIT("_dmarc." DOMAIN)))
+        text = LL_LIT("v=DMARC1; p=reject");
+    else if (ll_slice_eq(name, LL_LIT(DOMAIN)))
+        text = LL_LIT("v=spf1 ip4:192.0.2.0/24 -all");
+    if (text.n == 0)
+        return;
+    *rdata = ll_slice(room, 0);
+    while (text.n > 0) {
+        struct ll_slice part = ll_slice_cut(text, 0, 255);
+
+        room[rdata->n] = (uint8_t)part.n;
+        memcpy(room + rdata->n + 1, part.p, part.n);
+        rdata->n += part.n + 1;
+        text = ll_slice_skip(text, part.n);
+    }
+    ret->status = LL_DNS_STATUS_OK;
+    ret->rdata = rdata;
+    ret->n_rdata = 1;
+}
+
+/* ---- engines: one letter each -------------------------------------------------------------------
+ */
+
+static bool by_letterlock(struct ll_slice letter)
 {
     struct ll_dkim_letter *l = ll_dkim_letter_new();
     const struct ll_dkim_result *r;
-    struct ll_dkim *d;
-    struct ll_need n;
+    struct ll_dkim *d = NULL;
+    struct ll_slice rdata;
+    struct ll_need need;
+    uint8_t room[1024];
+    bool ok;
 
-    in = ll_slice_skip(in, ll_dkim_letter_feed(l, in));
-    d = ll_dkim_new(l, NOW);
-    while (ll_dkim_need(d, &n))
-        answer(d, &n, record);
-    for (; in.n > 0; in = ll_slice_skip(in, 16384)) /* as a front reads it */
-        ll_dkim_letter_feed(l, ll_slice_cut(in, 0, 16384));
+    while (letter.n > 0) {
+        letter = ll_slice_skip(letter, ll_dkim_letter_feed(l, ll_slice_cut(letter, 0, PIECE)));
+        if (!d && ll_dkim_letter_ready(l))
+            d = ll_dkim_new(l, NOW);
+    }
     ll_dkim_letter_end(l);
-    need(ll_dkim_done(d) && ll_dkim_results(d, &r, NULL) == 1 && r->fault == LL_DKIM_FAULT_OK,
-         "does not verify");
+    while (d && ll_dkim_need(d, &need)) {
+        struct ll_dns_answer a;
+
+        answer_of(&need, room, &rdata, &a);
+        ll_dkim_answer(d, &(struct ll_need_answer){.id = need.id, .dns = &a});
+    }
+    ok = d && ll_dkim_done(d) && ll_dkim_results(d, &r, NULL) == 1 && r->fault == LL_DKIM_FAULT_OK;
     ll_dkim_free(d);
     ll_dkim_letter_free(l);
+    return ok;
 }
 
-static void bare(struct ll_slice body, struct ll_slice text, const struct ll_dkim_record *record,
-                 const struct ll_dkim_sig *sig)
+/* All engines; what is found may be anything, as hostile letters come here, too. */
+static enum ll_dmarc_code check(struct ll_slice letter)
 {
-    uint8_t hash[LL_DKIM_HASH];
+    const struct ll_check_input in = {.ip = {192, 0, 2, 1},
+                                      .ip_n = 4,
+                                      .helo = LL_LIT("mx." DOMAIN),
+                                      .mail_from = LL_LIT("ann@" DOMAIN),
+                                      .receiver = LL_LIT("here.test"),
+                                      .unix_s = NOW};
+    struct ll_check *c = ll_check_new(&in);
+    enum ll_dmarc_code code;
+    struct ll_slice rdata;
+    struct ll_need need;
+    uint8_t room[1024];
+
+    for (; letter.n > 0; letter = ll_slice_skip(letter, PIECE))
+        ll_check_feed(c, ll_slice_cut(letter, 0, PIECE));
+    ll_check_end(c);
+    while (ll_check_need(c, &need)) {
+        struct ll_dns_answer a;
+
+        answer_of(&need, room, &rdata, &a);
+        ll_check_answer(c, &(struct ll_need_answer){.id = need.id, .dns = &a});
+    }
+    code = ll_check_done(c) ? ll_check_result(c)->dmarc.code : LL_DMARC_TEMPERROR;
+    ll_check_free(c);
+    return code;
+}
+
+static bool by_check(struct ll_slice letter)
+{
+    return check(letter) == LL_DMARC_PASS;
+}
+
+/* What no verifier can do without. */
+static EVP_PKEY *bare_key;
+static uint8_t bare_signature[512];
+static size_t bare_signature_n;
+
+/* Where the header ends. */
+static size_t header_of(struct ll_slice letter)
+{
+    size_t at = 0;
+
+    while (at + 4 <= letter.n && memcmp(letter.p + at, "\r\n\r\n", 4) != 0)
+        at++;
+    return at;
+}
+
+static bool bare(EVP_PKEY *key, struct ll_slice letter)
+{
+    size_t at = header_of(letter);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+    uint8_t hash[32];
+    bool ok;
+
+    ok = EVP_Digest(letter.p + at, letter.n - at, hash, NULL, EVP_sha256(), NULL) == 1 &&
+         EVP_Digest(letter.p, at, hash, NULL, EVP_sha256(), NULL) == 1 && ctx &&
+         EVP_PKEY_verify_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_padding(ctx, 1) == 1 &&
+         EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
+         EVP_PKEY_verify(ctx, bare_signature, bare_signature_n, hash, 32) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+static bool by_libcrypto(struct ll_slice letter)
+{
+    return bare(bare_key, letter);
+}
+
+static bool by_libcrypto_key(struct ll_slice letter)
+{
+    struct ll_dkim_record record;
     EVP_PKEY *key = NULL;
     unsigned bits;
+    bool ok = ll_dkim_record_parse(record_text, &record) == LL_DKIM_FAULT_OK &&
+              ll_dkim_record_key(&record, &key, &bits) == LL_DKIM_FAULT_OK && bare(key, letter);
 
-    need(ll_dkim_sha256(body, hash) && ll_dkim_sha256(text, hash) &&
-             ll_dkim_record_key(record, &key, &bits) == LL_DKIM_FAULT_OK &&
-             ll_dkim_verify_hash(key, sig, hash) == LL_DKIM_FAULT_OK,
-         "the bare operations fail");
     EVP_PKEY_free(key);
+    return ok;
 }
 
-static void measure(const char *name, size_t octets, unsigned letters, EVP_PKEY *key,
-                    struct ll_slice record)
+/* Signs once what is verified then. */
+static void prepare_bare(const char *dir, struct ll_slice letter)
 {
-    struct ll_buf in = LL_BUF(4 << 20), out = LL_BUF(4 << 20), text = LL_BUF(65536),
-                  b = LL_BUF(LL_DKIM_SIGNATURE_ROOM);
-    struct ll_dkim_sig sig = {.algorithm = LL_DKIM_RSA};
-    double best[2] = {0, 0};
-    struct ll_dkim_record r;
-    struct ll_slice body;
+    EVP_PKEY_CTX *ctx;
+    uint8_t hash[32];
 
-    build_letter(&in, octets);
-    body = ll_slice_skip(ll_buf_slice(&in), in.n - octets);
-    sign(key, ll_buf_slice(&in), &out, &text, &b);
-    need(ll_dkim_record_parse(record, &r) == LL_DKIM_FAULT_OK, "the record");
-    memcpy(sig.b, b.p, b.n);
-    sig.b_n = b.n;
-    for (unsigned rep = 0; rep < REPS; rep++) {
-        for (unsigned which = 0; which < 2; which++) {
-            double t = cpu_us();
+    bare_key = read_key(dir);
+    EVP_Digest(letter.p, header_of(letter), hash, NULL, EVP_sha256(), NULL);
+    ctx = EVP_PKEY_CTX_new(bare_key, NULL);
+    bare_signature_n = sizeof(bare_signature);
+    if (!ctx || EVP_PKEY_sign_init(ctx) != 1 || EVP_PKEY_CTX_set_rsa_padding(ctx, 1) != 1 ||
+        EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) != 1 ||
+        EVP_PKEY_sign(ctx, bare_signature, &bare_signature_n, hash, 32) != 1)
+        die("the key does not sign");
+    EVP_PKEY_CTX_free(ctx);
+}
 
-            for (unsigned i = 0; i < letters; i++) {
-                if (which == 0)
-                    verify(ll_buf_slice(&out), record);
-                else
-                    bare(body, ll_buf_slice(&text), &r, &sig);
-            }
-            t = (cpu_us() - t) / letters;
-            if (best[which] == 0 || t < best[which])
-                best[which] = t;
-        }
+#ifdef HAVE_OPENDKIM
+static DKIM_CBSTAT opendkim_key(DKIM *dkim, DKIM_SIGINFO *sig, unsigned char *buf, size_t n)
+{
+    (void)dkim;
+    (void)sig;
+    snprintf((char *)buf, n, "%.*s", LL_FMT(record_text));
+    return DKIM_CBSTAT_CONTINUE;
+}
+
+static bool by_opendkim(struct ll_slice letter)
+{
+    static DKIM_LIB *lib;
+    DKIM_STAT status;
+    bool testing, ok;
+    DKIM *d;
+
+    if (!lib) {
+        uint64_t now = NOW;
+
+        lib = dkim_init(NULL, NULL);
+        if (!lib || dkim_set_key_lookup(lib, opendkim_key) != DKIM_STAT_OK)
+            die("opendkim's library does not start");
+        dkim_options(lib, DKIM_OP_SETOPT, DKIM_OPTS_FIXEDTIME, &now, sizeof(now));
     }
-    printf("verify %s letterlock %.1f us\nverify %s libcrypto %.1f us\nratio verify %s libcrypto "
-           "%.2f\n",
-           name, best[0], name, best[1], name, best[0] / best[1]);
-    ll_buf_release(&in);
-    ll_buf_release(&out);
-    ll_buf_release(&text);
-    ll_buf_release(&b);
+    d = dkim_verify(lib, (const unsigned char *)"bench", NULL, &status);
+    ok = d != NULL;
+    for (; ok && letter.n > 0; letter = ll_slice_skip(letter, PIECE)) {
+        struct ll_slice piece = ll_slice_cut(letter, 0, PIECE);
+
+        ok = dkim_chunk(d, (unsigned char *)(uintptr_t)piece.p, piece.n) == DKIM_STAT_OK;
+    }
+    ok = ok && dkim_chunk(d, NULL, 0) == DKIM_STAT_OK && dkim_eom(d, &testing) == DKIM_STAT_OK;
+    if (d)
+        dkim_free(d);
+    return ok;
+}
+#else
+static bool by_opendkim(struct ll_slice letter)
+{
+    (void)letter;
+    die("built without opendkim's library");
+}
+#endif
+
+/* ---- hostile letters ----------------------------------------------------------------------------
+ */
+
+static void many(struct ll_buf *out, size_t n, const char *field)
+{
+    for (size_t i = 0; i < n; i++)
+        ll_buf_puts(out, field);
+    write_letter(4096, out);
+}
+
+#define SIGNATURE                                                                                  \
+    "DKIM-Signature: v=1; a=rsa-sha256; d=" DOMAIN "; s=s1; c=relaxed/relaxed; h=from:x:x:x; "     \
+    "bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n"
+
+static double time_of(size_t n, const char *field)
+{
+    struct ll_buf letter = LL_BUF(8 << 20);
+    double begin, seconds;
+    unsigned rounds = 0;
+
+    many(&letter, n, field);
+    begin = cpu();
+    do {
+        check(ll_buf_slice(&letter));
+        rounds++;
+        seconds = cpu() - begin;
+    } while (seconds < 0.5);
+    ll_buf_release(&letter);
+    return seconds / rounds;
+}
+
+static int attack(void)
+{
+    static const struct {
+        const char *name;
+        size_t n;
+        const char *field;
+    } attacks[] = {
+        {"signatures", 500, SIGNATURE},         {"fields", 50000, "X: y\r\n"},
+        {"same-names", 50000, "DKIM-S: y\r\n"}, {"folds", 25000, "X:\r\n a\r\n\t\r\n y\r\n"},
+        {"authors", 500, "From: a@x.test\r\n"},
+    };
+
+    for (size_t i = 0; i < LL_COUNT(attacks); i++) {
+        double one = time_of(attacks[i].n, attacks[i].field),
+               two = time_of(2 * attacks[i].n, attacks[i].field);
+
+        printf("%s %.3f %.2f\n", attacks[i].name, two * 1000, two / one);
+    }
+    return 0;
+}
+
+/* ---- the run ------------------------------------------------------------------------------------
+ */
+
+static int run(const char *engine, const char *variant, const char *dir, double limit)
+{
+    static const struct {
+        const char *name;
+        bool (*verify)(struct ll_slice);
+        bool (*verify_all)(struct ll_slice);
+    } engines[] = {{"letterlock", by_letterlock, by_check},
+                   {"libcrypto", by_libcrypto, by_libcrypto},
+                   {"libcrypto-key", by_libcrypto_key, by_libcrypto_key},
+                   {"opendkim", by_opendkim, by_opendkim}};
+    bool all = strcmp(variant, "all") == 0, (*verify)(struct ll_slice) = NULL;
+    struct ll_slice letter = read_file(dir, all ? "4KiB" : variant);
+    double begin, seconds;
+    size_t letters = 0;
+
+    for (size_t i = 0; i < LL_COUNT(engines); i++)
+        if (strcmp(engines[i].name, engine) == 0)
+            verify = all ? engines[i].verify_all : engines[i].verify;
+    prepare_bare(dir, letter);
+    if (!verify || !verify(letter))
+        die("the letter does not verify");
+    begin = cpu();
+    do {
+        letters++;
+        if (!verify(letter))
+            die("the letter does not verify");
+        seconds = cpu() - begin;
+    } while (seconds < limit);
+    printf("letters %zu seconds %.6f\n", letters, seconds);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    unsigned letters = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 2000;
-    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048);
-    struct ll_buf record = LL_BUF(2048);
-
-    need(key && letters > 0 && ll_dkim_key_record(key, &record), "no key");
-    measure("4KiB", 4096, letters, key, ll_buf_slice(&record));
-    measure("1MiB", 1 << 20, letters / 20 + 1, key, ll_buf_slice(&record));
-    ll_buf_release(&record);
-    EVP_PKEY_free(key);
-    return 0;
+    if (argc == 3 && strcmp(argv[1], "make") == 0)
+        return make(argv[2]);
+    if (argc != 5 && !(argc == 3 && strcmp(argv[1], "attack") == 0)) {
+        fprintf(stderr, "usage: bench-dkim make DIR | attack DIR | ENGINE VARIANT DIR SECONDS\n");
+        return 64;
+    }
+    record_text = read_file(argv[argc == 3 ? 2 : 3], "record");
+    return argc == 3 ? attack() : run(argv[1], argv[2], argv[3], strtod(argv[4], NULL));
 }
