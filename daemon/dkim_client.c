@@ -11,6 +11,7 @@ struct ll_dkim_client {
     struct ll_proc *proc;
     struct ll_peer *keeper; /* NULL while it is away */
     struct ll_dkim_table keys;
+    bool known; /* the keeper has told them */
 };
 
 struct ll_dkim_signing {
@@ -69,6 +70,7 @@ static int take_keys(struct ll_dkim_client *c, struct ll_slice keys)
     }
     ll_dkim_table_release(&c->keys);
     c->keys = t;
+    c->known = true;
     return 0;
 }
 
@@ -79,6 +81,11 @@ int ll_dkim_client_msg(struct ll_dkim_client *c, struct ll_peer *peer, const str
     if (m->type == LL_MSG_DKIM_KEYS)
         return take_keys(c, m->dkim_keys.keys);
     return m->type == LL_MSG_DKIM_ANSWER ? 0 : -1; /* one that came after we had given up */
+}
+
+bool ll_dkim_client_known(const struct ll_dkim_client *c)
+{
+    return c->known;
 }
 
 bool ll_dkim_client_signs(const struct ll_dkim_client *c)

@@ -34,6 +34,8 @@ bool ll_dkim_client_key(const struct ll_dkim_client *, struct ll_slice domain, i
                         struct ll_dkim_entry *ret);
 /* A signature by the keeper for LL_NEED_SIGN; blocks for it. False: it is away, or refuses. */
 bool ll_dkim_client_sign(struct ll_dkim_client *, const struct ll_need *, struct ll_buf *ret);
+/* Has the keeper said which keys there are? */
+bool ll_dkim_client_known(const struct ll_dkim_client *);
 /* Are there keys at all? */
 bool ll_dkim_client_signs(const struct ll_dkim_client *);
 

@@ -445,6 +445,8 @@ static uint8_t letter_flags(const struct session *s, const struct letter *l)
 {
     uint8_t flags = s->login || s->trusted || s->named_peer ? LL_LETTER_TRUSTED : 0;
 
+    if (s->service->submission)
+        flags |= LL_LETTER_OURS;
     if (front_check_proves(l))
         flags |= LL_LETTER_PROVED;
     if (l->eight_bit)

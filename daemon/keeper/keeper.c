@@ -56,7 +56,7 @@ static bool is_front(enum ll_role r)
 /* Those who send letters that start here; never the front of the open port. */
 static bool may_sign_letters(enum ll_role r)
 {
-    return r == LL_ROLE_FRONT_SUB || r == LL_ROLE_POST;
+    return r == LL_ROLE_FRONT_SUB || r == LL_ROLE_POST || r == LL_ROLE_RELAY;
 }
 
 static bool may_use(const struct ll_key *k, enum ll_role r)

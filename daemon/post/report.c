@@ -236,7 +236,8 @@ static void append(struct job *j, uint8_t kind, struct ll_slice content, unsigne
                            .kind = kind,
                            .notify = LL_NOTIFY_NEVER};
     struct ll_letter l = {.arrived_ms = ll_unix_ms(),
-                          .flags = (uint8_t)((needs & LL_DSN_NEEDS_UTF8 ? LL_LETTER_UTF8 : 0) |
+                          .flags = (uint8_t)(LL_LETTER_OURS |
+                                             (needs & LL_DSN_NEEDS_UTF8 ? LL_LETTER_UTF8 : 0) |
                                              (needs & LL_DSN_NEEDS_8BIT ? LL_LETTER_8BIT : 0)),
                           .body = content,
                           .body_length = content.n,

@@ -472,7 +472,7 @@ static uint8_t flags_believed(const struct queue *q, const struct ll_letter *fro
         trusts = trusts || c->listener[i].client_ca[0];
     if (from->origin != LL_ORIGIN_MX)
         return from->flags;
-    return trusts ? from->flags : from->flags & (uint8_t)~LL_LETTER_TRUSTED;
+    return from->flags & (uint8_t) ~(LL_LETTER_OURS | (trusts ? 0 : LL_LETTER_TRUSTED));
 }
 
 int letter_add(struct queue *q, const struct ll_letter *from, struct segment *s, uint32_t offset,

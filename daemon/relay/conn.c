@@ -260,6 +260,28 @@ static void connected(struct conn *c)
 /* ---- the letter
  * --------------------------------------------------------------------------------------- */
 
+/* Only what starts here is converted; a letter in transit, and one that needs SMTPUTF8, is the
+ * engine's to refuse. */
+static bool wants_7bit(const struct conn *c, const struct job *j)
+{
+    return (j->job.flags & LL_LETTER_8BIT) && (j->job.flags & LL_LETTER_OURS) &&
+           !(j->job.flags & LL_LETTER_UTF8) && !j->probe && !ll_smtpc_peer(c->engine)->eightbit;
+}
+
+/* False: the letter cannot go to this server, and the job has ended. */
+static bool fit_letter(struct conn *c)
+{
+    struct job *j = c->job;
+    struct fault f;
+
+    if (!wants_7bit(c, j) || job_convert(j, c->remote, &f))
+        return true;
+    job_facts(j, c);
+    job_settle_all(j, f.outcome, 0, f.status, ll_slice_str(f.text), c->remote);
+    job_end(j);
+    return false;
+}
+
 static void give_letter(struct conn *c)
 {
     struct job *j = c->job;
@@ -268,7 +290,7 @@ static void give_letter(struct conn *c)
         .reverse_path = j->job.reverse_path,
         .recipients = j->to,
         .recipient_count = j->n_to,
-        .size = j->job.prepend.n + j->job.body_length,
+        .size = job_size(j),
         .eightbit = j->job.flags & LL_LETTER_8BIT,
         .smtputf8 = j->job.flags & LL_LETTER_UTF8,
         .envid = j->job.envid,
@@ -316,9 +338,17 @@ static ssize_t read_chunk(struct conn *c, struct job *j, uint64_t total)
 
 static void supply(struct conn *c, struct job *j)
 {
-    uint64_t total = j->job.prepend.n + j->job.body_length;
+    uint64_t total = job_size(j);
     ssize_t n;
 
+    if (j->seven.n > 0) {
+        struct ll_slice part = job_converted_part(j);
+
+        j->body_at += part.n;
+        j->body_given = j->body_at == total;
+        ll_smtpc_body(c->engine, part, j->body_given, ll_now_ms());
+        return;
+    }
     if (j->fd < 0) {
         j->body_given = true;
         ll_smtpc_body(c->engine, j->content, true, ll_now_ms());
@@ -543,7 +573,8 @@ static void conn_run(struct conn *c)
         if (c->ended || c->state != CONN_SESSION)
             break;
         if (c->ready && c->job && !c->given) {
-            give_letter(c);
+            if (fit_letter(c))
+                give_letter(c);
             moved = true;
         } else if (c->ready && !c->job && !c->given && !c->pooled && !c->quitting) {
             turn_idle(c);

@@ -54,6 +54,7 @@ void job_free(struct job *j)
         close(j->fd);
     ll_arena_release(&j->arena);
     ll_buf_release(&j->facts);
+    job_unconvert(j);
     plan_free(j->plan);
     free(j);
     if (r->proc->draining && r->n_jobs == 0) {
@@ -220,6 +221,8 @@ void job_facts(struct job *j, const struct conn *c)
         ll_json_bool(&json, "dnssec", j->mx_secure && j->host_secure);
     if (c->engine && c->ready)
         ll_json_bool(&json, "dsn", ll_smtpc_peer(c->engine)->dsn);
+    if (j->seven.n > 0)
+        ll_json_bool(&json, "converted", true);
     ll_json_bool(&json, "reused", c->letters > 0);
     ll_json_int(&json, "ms", (int64_t)(ll_now_ms() - j->started_ms));
     ll_json_close(&json);

@@ -139,6 +139,13 @@ static int on_keeper(struct ll_peer *peer, const struct ll_msg *m)
     return ll_keeper_client_msg(r->keeper, peer, m);
 }
 
+static int on_dkim(struct ll_peer *peer, const struct ll_msg *m)
+{
+    struct relay *r = peer->proc->state;
+
+    return ll_dkim_client_msg(r->dkim, peer, m);
+}
+
 /* ---- life
  * -----------------------------------------------------------------------------------------------
  */
@@ -168,7 +175,8 @@ static int relay_start(struct ll_proc *proc)
     r->own = calloc(OWN_MAX, sizeof(r->own[0]));
     r->probes = probes_new();
     r->keeper = ll_keeper_client_new(proc, certificates_changed, r);
-    if (!r->own || !r->probes || !r->keeper)
+    r->dkim = ll_dkim_client_new(proc);
+    if (!r->own || !r->probes || !r->keeper || !r->dkim)
         return -1;
     if (getrandom(&r->random, sizeof(r->random), 0) != sizeof(r->random) || r->random == 0)
         r->random = ll_now_ms() | 1;
@@ -192,10 +200,12 @@ static void relay_peer_up(struct ll_peer *peer)
 {
     struct relay *r = peer->proc->state;
 
-    if (peer->role == LL_ROLE_KEEPER)
+    if (peer->role == LL_ROLE_KEEPER) {
         ll_keeper_client_up(r->keeper, peer);
-    else if (peer->role == LL_ROLE_DNS)
+        ll_dkim_client_up(r->dkim, peer);
+    } else if (peer->role == LL_ROLE_DNS) {
         asks_peer_up(r, peer);
+    }
 }
 
 /* Who asked is gone: its jobs are nobody's. The queue hands them out anew when it is back. */
@@ -219,12 +229,14 @@ static void relay_peer_down(struct ll_peer *peer)
 {
     struct relay *r = peer->proc->state;
 
-    if (peer->role == LL_ROLE_KEEPER)
+    if (peer->role == LL_ROLE_KEEPER) {
         ll_keeper_client_down(r->keeper);
-    else if (peer->role == LL_ROLE_DNS)
+        ll_dkim_client_down(r->dkim);
+    } else if (peer->role == LL_ROLE_DNS) {
         asks_peer_down(r);
-    else
+    } else {
         forget_jobs(r, peer);
+    }
 }
 
 static void relay_drain(struct ll_proc *proc)
@@ -250,5 +262,7 @@ const struct ll_role_ops ll_role_relay = {
             [LL_MSG_DNS_ANSWER] = on_dns_answer,
             [LL_MSG_CERTS_BEGIN] = on_keeper,
             [LL_MSG_CERT] = on_keeper,
+            [LL_MSG_DKIM_KEYS] = on_dkim,
+            [LL_MSG_DKIM_ANSWER] = on_dkim,
         },
 };

@@ -8,15 +8,18 @@
  *   ask.c     questions to dns
  *   hunt.c    a job's way to a server: MX, addresses, the next one after a failure
  *   conn.c    one connection: socket, TLS, and the client engine of lib/smtp
+ *   convert.c a letter that starts here, made fit for a server without 8BITMIME
  *   pool.c    connections that wait for the next letter; TLS sessions to resume
  *   target.c  which hosts and addresses (pure)
  *
  * A job has at most one connection at a time, and a connection at most one job. All runs in the
- * event loop; nothing blocks but the reading of a long letter's file.
+ * event loop; nothing blocks but the reading of a long letter's file, and a conversion with its
+ * signatures.
  */
 #ifndef LL_DAEMON_RELAY_RELAY_H
 #define LL_DAEMON_RELAY_RELAY_H
 
+#include "daemon/dkim_client.h"
 #include "daemon/keeper_client.h"
 #include "daemon/proc.h"
 #include "daemon/relay/target.h"
@@ -37,6 +40,12 @@
 #define RELAY_CONN_AGE_MS   300000 /* no letter begins on an older connection */
 #define RELAY_CONNS_MAX     8000   /* connections at a time; more: the job is handed back */
 #define RELAY_CHUNK         65536  /* octets of a file read at a time */
+#define RELAY_CONVERT_MAX                                                                          \
+    (32u << 20) /* octets of a letter that is converted for a 7-bit server                         \
+                 */
+#define RELAY_CONVERTED_MAX                                                                        \
+    (112u << 20) /* the same, converted: quoted-printable triples at worst */
+#define RELAY_CONVERTED_SUM (128u << 20) /* of all of them at once; more begins when it is less */
 #define RELAY_REMOTE_MAX    (LL_DNS_NAME_MAX + 64)
 
 struct event;
@@ -141,9 +150,10 @@ struct job {
     struct ll_smtpc_recipient *to;
     uint32_t *to_index;
     size_t n_to;
-    uint64_t body_at;  /* octets of the content that the engine got */
-    bool body_given;   /* all of them */
-    struct conn *conn; /* NULL while hunting */
+    struct ll_buf head, seven; /* convert.c: prepended fields and content; seven.n 0: as it is */
+    uint64_t body_at;          /* octets of the content that the engine got */
+    bool body_given;           /* all of them */
+    struct conn *conn;         /* NULL while hunting */
 
     /* hunt.c */
     struct ll_mx_host host[LL_MX_MAX];
@@ -191,6 +201,19 @@ void job_end(struct job *);
 /* NULL: not a job, or no memory. Takes fd over. */
 struct job *job_new(struct relay *, struct ll_peer *asker, uint64_t id, int fd);
 void job_free(struct job *);
+
+/* ---- convert.c ----------------------------------------------------------------------------------
+ */
+
+/* Makes head and seven of a letter that needs 8BITMIME and starts here, and signs it anew. False:
+ * *ret says why not. */
+bool job_convert(struct job *, const char *remote, struct fault *ret);
+void job_unconvert(struct job *); /* frees them */
+/* Octets that leave: of the letter as it is, or converted. */
+uint64_t job_size(const struct job *);
+/* What follows on body_at of a converted letter, in portions that a slow server takes in time. */
+struct ll_slice job_converted_part(const struct job *);
+
 /* ---- relay.c ---- */
 
 /* Is this address and port one of our own listeners? */
@@ -269,6 +292,7 @@ void probe_ended(struct job *);
 struct relay {
     struct ll_proc *proc;
     struct ll_keeper_client *keeper;
+    struct ll_dkim_client *dkim;
     struct plan **plans; /* one a route of the configuration, and the default behind them */
     size_t n_plans;
     struct own_address *own;
@@ -277,6 +301,7 @@ struct relay {
     size_t n_interfaces;
     struct job *jobs;
     size_t n_jobs, n_conns;
+    size_t converted; /* octets of memory that converted letters take */
     struct conn *pool[POOL_BUCKETS];
     struct session_slot sessions[SESSIONS_SLOTS];
     struct ask *asks[POOL_BUCKETS];

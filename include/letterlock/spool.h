@@ -69,6 +69,7 @@ enum {                              /* ll_letter.flags */
        LL_LETTER_TRUSTED =
            1 << 4, /* from a login, trusted network or named peer: may be reported to */
        LL_LETTER_PROVED = 1 << 5, /* SPF or DKIM proved the reverse-path: likewise */
+       LL_LETTER_OURS = 1 << 6,   /* it starts here, so we may change and sign it */
 };
 
 struct ll_letter {

@@ -165,15 +165,6 @@ def test_smtputf8_to_a_peer_without(alpha):
         assert b"DATA" not in s.octets and b"MAIL" not in s.octets
 
 
-def test_eight_bit_to_a_peer_without(alpha):
-    with peer(alpha, "seven", ehlo=[]) as s:
-        alpha.post("x@seven.test", options=["BODY=8BITMIME"],
-                   raw="From: <ann@alpha.test>\r\nSubject: x\r\n\r\nGr\u00fc\u00dfe\r\n".encode())
-        fields = alpha.report("x@seven.test", 5).recipients["x@seven.test"]
-        assert fields["status"] == "5.6.3", fields
-        assert b"DATA" not in s.octets
-
-
 def test_letter_larger_than_the_peer_takes(alpha):
     with peer(alpha, "size", ehlo=["PIPELINING", "SIZE 1000"]) as s:
         alpha.post("x@size.test", "x" * 70 + "\r\n" + "y" * 900 + "\r\n" + "z" * 900 + "\r\n")

@@ -1,14 +1,12 @@
 """Letters that start here are signed by keys that only the keeper holds; others' are not."""
-import json
 import os
 import re
-import subprocess
 import time
 
 import pytest
-from harness.dnsserver import DnsServer, records
 from harness.rawserver import RawServer, wire
-from harness.server import LETTERLOCK, Server, wait_for
+from harness.server import Server, wait_for
+from harness.signing import verify
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +22,6 @@ route "out.test" {{ via = "smarthost"
             s.tool("user", "add", "joe@unsigned.test", "--password-file", s.password_file)
             s.next_hop = next_hop
             yield s
-
-
-def verify(server, letter, at=None):
-    """`letterlock verify` of the letter, with the server's own published records."""
-    text = server.tool("dns")
-    with DnsServer(records(text)) as dns:
-        out = subprocess.run([LETTERLOCK, "verify", "--json", "--resolver", dns.address,
-                              *(["--at", str(at)] if at else []), "-"], input=letter,
-                             stdout=subprocess.PIPE, check=False).stdout
-    return json.loads(out)
 
 
 def sent(server, user, to, text="hello\r\n", **kw):
