@@ -2,13 +2,13 @@
 #include "io/clock.h"
 #include "letterlock/arc.h"
 #include "letterlock/dkim.h"
+#include "tool/client/key.h"
 #include "tool/client/letters.h"
 #include "tool/client/needs.h"
 #include "tool/json_out.h"
 #include "tool/tool.h"
 
 #include <errno.h>
-#include <openssl/pem.h>
 #include <stdlib.h>
 
 LL_NEEDS_ENGINE(arc)
@@ -31,28 +31,6 @@ struct sign {
 
 /* ---- keys ---------------------------------------------------------------------------------------
  */
-
-static int read_key(struct sign *s, size_t i)
-{
-    const char *path = s->key.v[i];
-    FILE *f = fopen(path, "re");
-    unsigned bits;
-
-    if (!f)
-        return ll_fail(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", path, strerror(errno));
-    s->pkey[i] = PEM_read_PrivateKey(f, NULL, NULL, (void *)"");
-    fclose(f);
-    if (!s->pkey[i])
-        return ll_fail(EX_DATAERR, "%s: no private key in PEM form, or one behind a password",
-                       path);
-    if (!ll_dkim_key_algorithm(s->pkey[i], &s->algorithm[i], &bits))
-        return ll_fail(EX_DATAERR, "%s: DKIM takes RSA keys of %d to %d bits and Ed25519 keys",
-                       path, LL_DKIM_RSA_BITS_MIN, LL_DKIM_RSA_BITS_MAX);
-    if (s->algorithm[i] == LL_DKIM_RSA && bits < LL_DKIM_RSA_SIGN_BITS)
-        ll_fail(0, "warning: %s has only %u bits; use %d (RFC 8301)", path, bits,
-                LL_DKIM_RSA_SIGN_BITS);
-    return 0;
-}
 
 static bool answer_sign(struct sign *s, size_t i, const struct ll_need *need, struct ll_buf *b,
                         struct ll_need_answer *ret)
@@ -286,7 +264,7 @@ static int sign(struct sign *s, const char *path)
     int status = ll_letters_open(&letters, path);
 
     for (size_t i = 0; status == 0 && i < s->key.n; i++)
-        status = read_key(s, i);
+        status = ll_dkim_key_file(s->key.v[i], &s->pkey[i], &s->algorithm[i]);
     while (status == 0 && ll_letters_next(&letters, &letter, &status)) {
         ll_buf_clear(&fields);
         status = sign_letter(s, letter, &fields);

@@ -284,44 +284,15 @@ void front_check_late(struct session *s)
 /* ---- what follows from it -----------------------------------------------------------------------
  */
 
-static bool is_below(char *const *domains, struct ll_slice domain)
-{
-    for (size_t i = 0; domains[i]; i++)
-        if (ll_dns_name_under(domain, ll_slice_str(domains[i])))
-            return true;
-    return false;
-}
-
-/* Does the newest sealer say that DMARC passed when the letter came to it? */
-static bool sealer_says_pass(struct ll_slice results)
-{
-    struct ll_authres a;
-    struct ll_arena arena;
-    bool pass = false;
-
-    ll_arena_init(&arena, 1u << 20);
-    if (ll_authres_parse(results, &arena, &a, NULL))
-        for (size_t i = 0; i < a.results; i++)
-            pass = pass || (ll_slice_caseeq(a.result[i].method, LL_LIT("dmarc")) &&
-                            ll_slice_caseeq(a.result[i].result, LL_LIT("pass")));
-    ll_arena_release(&arena);
-    return pass;
-}
-
 static void gather_provenance(struct session *s, struct letter *l)
 {
     const struct ll_conf *conf = s->front->proc->conf;
     const struct ll_check_result *r = ll_check_result(l->check->engine);
     struct ll_slice header = ll_dkim_letter_header(ll_check_letter(l->check->engine));
     struct ll_provenance *p = &l->check->provenance;
-    struct ll_msg_field f;
 
-    p->list = ll_msg_field_find(header, LL_LIT("List-Id"), &f);
-    p->exception = p->exception || is_below(conf->dmarc_exceptions, r->dmarc.author);
-    /* A chain whose message signature leaves From out says nothing about who wrote it. */
-    p->arc_known = r->arc.code == LL_ARC_PASS && r->arc.from_signed &&
-                   is_below(conf->arc_trusted, r->arc.domain);
-    p->arc_pass = p->arc_known && sealer_says_pass(r->arc.results);
+    p->exception = p->exception || ll_policy_below(conf->dmarc_exceptions, r->dmarc.author);
+    ll_policy_letter(p, r, header, conf->arc_trusted);
 }
 
 static enum ll_fate fate_of(const struct session *s, struct letter *l, const struct rcpt *r)

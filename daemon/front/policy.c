@@ -1,6 +1,8 @@
 /* See policy.h. */
 #include "daemon/front/policy.h"
 
+#include "letterlock/authres.h"
+
 const struct ll_verdict ll_verdict_auth_away = {454, "4.7.0",
                                                 "Logins cannot be checked now, try again later"};
 const struct ll_verdict ll_verdict_later = {451, "4.3.0", "Not possible now, try again later"};
@@ -96,6 +98,27 @@ enum ll_dmarc_apply ll_policy_apply(const char *setting)
         if (strcmp(setting, words[i]) == 0)
             return (enum ll_dmarc_apply)i;
     return LL_DMARC_ENFORCE;
+}
+
+bool ll_policy_below(char *const *domains, struct ll_slice domain)
+{
+    for (size_t i = 0; domains[i]; i++)
+        if (ll_dns_name_under(domain, ll_slice_str(domains[i])))
+            return true;
+    return false;
+}
+
+void ll_policy_letter(struct ll_provenance *p, const struct ll_check_result *r,
+                      struct ll_slice header, char *const *arc_trusted)
+{
+    struct ll_msg_field f;
+
+    p->list = ll_msg_field_find(header, LL_LIT("List-Id"), &f);
+    /* A chain whose message signature leaves From out says nothing about who wrote it. */
+    p->arc_known = r->arc.code == LL_ARC_PASS && r->arc.from_signed &&
+                   ll_policy_below(arc_trusted, r->arc.domain);
+    /* The newest sealer says that DMARC passed when the letter came to it. */
+    p->arc_pass = p->arc_known && ll_authres_has(r->arc.results, LL_LIT("dmarc"), LL_LIT("pass"));
 }
 
 enum ll_fate ll_policy_dmarc(enum ll_dmarc_apply apply, const struct ll_dmarc_result *r,

@@ -53,6 +53,12 @@ struct ll_provenance {
     bool arc_known; /* the chain holds, and a trusted sealer made its newest seal */
 };
 
+/* Is the domain one of these (NULL-terminated) or below one? */
+bool ll_policy_below(char *const *domains, struct ll_slice domain);
+/* What the letter itself tells: list, arc_known and arc_pass. */
+void ll_policy_letter(struct ll_provenance *, const struct ll_check_result *,
+                      struct ll_slice header, char *const *arc_trusted);
+
 enum ll_fate { LL_FATE_ACCEPT, LL_FATE_JUNK, LL_FATE_REJECT };
 
 /* What happens to a letter for a recipient whose domain has that setting. *ret_override, where the

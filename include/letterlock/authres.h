@@ -50,6 +50,9 @@ struct ll_authres {
 bool ll_authres_parse(struct ll_slice body, struct ll_arena *, struct ll_authres *ret,
                       size_t *ret_at);
 
+/* Does a field body have that result of that method? False where it cannot be read. */
+bool ll_authres_has(struct ll_slice body, struct ll_slice method, struct ll_slice result);
+
 /* Reads the authserv-id alone; *ret_rest is what stands behind it (with its version). False: there
  * is none that could be read. */
 bool ll_authres_id(struct ll_slice body, struct ll_arena *, struct ll_slice *ret_id,

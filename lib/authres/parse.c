@@ -305,3 +305,18 @@ bool ll_authres_payload(struct ll_slice body, struct ll_buf *out)
         out->n--;
     return !out->failed;
 }
+
+bool ll_authres_has(struct ll_slice body, struct ll_slice method, struct ll_slice result)
+{
+    struct ll_authres a;
+    struct ll_arena arena;
+    bool has = false;
+
+    ll_arena_init(&arena, 1u << 20);
+    if (ll_authres_parse(body, &arena, &a, NULL))
+        for (size_t i = 0; i < a.results; i++)
+            has = has || (ll_slice_caseeq(a.result[i].method, method) &&
+                          ll_slice_caseeq(a.result[i].result, result));
+    ll_arena_release(&arena);
+    return has;
+}
