@@ -131,6 +131,7 @@ int ll_cmd_check(int argc, char **argv)
     check_settings(&c);
     ll_check_files(&c);
     ll_check_certificates(&c);
+    ll_check_dkim(&c);
     ll_check_routes(&c);
     ll_check_kernel(&c);
     status = dns ? check_dns(&c, &from) : 0;

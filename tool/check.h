@@ -27,6 +27,7 @@ void ll_check_say(struct ll_check *, enum ll_finding, const char *area, const ch
 
 void ll_check_files(struct ll_check *);        /* folders, accounts, aliases, password files */
 void ll_check_certificates(struct ll_check *); /* validity, names, keys */
+void ll_check_dkim(struct ll_check *);         /* keys, and domains without */
 void ll_check_kernel(struct ll_check *);       /* what of the sandbox this kernel has */
 void ll_check_routes(struct ll_check *);       /* source addresses, backup domains */
 void ll_check_records(struct ll_check *, struct ll_resolver *); /* published against needed */

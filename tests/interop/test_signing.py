@@ -154,3 +154,18 @@ def test_keeper_away(server):
         assert letter.count(b"DKIM-Signature:") == 2
         return True
     wait_for(signed, 15, 0.2)
+
+
+def test_check_finds_faults():
+    with Server("alpha.test", start=False, extra='domain "more.test" { }') as s:
+        assert "letters of more.test are not signed" in s.tool("check", check=False).stdout
+        keys = os.path.join(s.home, "lib/dkim")
+        pem = [os.path.join(keys, n) for n in sorted(os.listdir(keys)) if n.endswith(".pem")]
+        os.chmod(pem[0], 0o644)
+        os.rename(pem[1], pem[1] + "x")
+        out = s.tool("check", check=False)
+        assert out.returncode == 78 and "everyone may read" in out.stdout
+        assert "is no RSA or Ed25519 key" in out.stdout
+        with open(os.path.join(keys, "table"), "a", encoding="ascii") as f:
+            f.write("nonsense\n")
+        assert "not DOMAIN SELECTOR" in s.tool("check", check=False).stdout
