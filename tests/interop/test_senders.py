@@ -323,6 +323,111 @@ def test_author_is_bank(server, name, header):
     assert e.value.smtp_code == 550
 
 
+SPOOFS = {  # name: the header, as octets; its letter shows bank.test to some reader
+    "nul-in-name": b"From\0: <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
+    "nul-behind": b"From: <boss@bank.test\0.good.test>\r\n",
+    "nul-before": b"From: <joe@good.test>\0<boss@bank.test>\r\n",
+    "tab-colon": b"From\t: <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
+    "first-line-folded": b" From: <joe@good.test>\r\nFrom: <boss@bank.test>\r\n",
+    "name-folded": b"From\r\n : <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
+    "no-colon": b"From <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
+    "bare-cr": b"X: y\rFrom: <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
+    "bare-lf": b"X: y\nFrom: <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
+    "twice": b"From: <joe@good.test>\r\nfrom: <boss@bank.test>\r\n",
+    "list": b"From: <joe@good.test>, <boss@bank.test>\r\n",
+    "list-of-nothing": b"From: ,,<boss@bank.test>,,<joe@good.test>\r\n",
+    "group-and-one": b"From: g:<boss@bank.test>;, <joe@good.test>\r\n",
+    "empty-group": b"From: boss@bank.test:;\r\n",
+    "route": b"From: <@good.test:boss@bank.test>\r\n",
+    "comment-inside": b"From: boss@(good.test)bank.test\r\n",
+    "comment-nested": b"From: (a (joe@good.test)) boss@bank.test\r\n",
+    "comment-open": b"From: boss@bank.test (<joe@good.test>\r\n",
+    "quoted-at": b'From: "joe@good.test,"@bank.test\r\n',
+    "percent": b"From: <boss%good.test@bank.test>\r\n",
+    "two-angles": b"From: <joe@good.test> <boss@bank.test>\r\n",
+    "angles-inside": b"From: <<boss@bank.test>joe@good.test>\r\n",
+    "trailing-dot": b"From: <boss@bank.test.>\r\n",
+    "blank-at": b"From: <boss @ bank.test>\r\n",
+    "encoded-address": b"From: =?us-ascii?q?boss=40bank=2Etest?=\r\n",
+    "encoded-comma": b"From: =?us-ascii?q?boss=40bank=2Etest=2C?= <boss@bank.test>\r\n",
+    "8-bit": b"From: <boss@b\xc3\xa4nk.bank.test>\r\n",
+    "overlong": b"From: " + b"x" * 900 + b" <boss@bank.test>\r\n",
+    "many-folds": b"From:" + b"\r\n " * 200 + b"<boss@bank.test>\r\n",
+    "own-result": b"Authentication-Results: mx.here.test; dmarc=pass header.from=bank.test\r\n"
+                  b"From: <boss@bank.test>\r\n",
+    "seal": b"ARC-Seal: i=1; a=rsa-sha256; t=1; cv=none; d=bank.test; s=s1; b=AAAA\r\n"
+            b"ARC-Message-Signature: i=1; a=rsa-sha256; d=bank.test; s=s1; h=from; "
+            b"bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n"
+            b"ARC-Authentication-Results: i=1; bank.test; dmarc=pass header.from=bank.test\r\n"
+            b"From: <boss@bank.test>\r\n",
+    "d-nul": b"DKIM-Signature: v=1; a=ed25519-sha256; d=good.test\0.bank.test; s=s1; h=from; bh=47DEQ"
+             b"pj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\nFrom: <boss@bank.test>\r\n",
+    "d-comment": b"DKIM-Signature: v=1; a=ed25519-sha256; d=bank.test(good.test; s=s1; h=from; bh=47DEQ"
+                 b"pj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\nFrom: <boss@bank.test>\r\n",
+    "s-escapes": b"DKIM-Signature: v=1; a=ed25519-sha256; d=bank.test; s=s1._domainkey.good.test.; h=from;"
+                 b" bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n"
+                 b"From: <boss@bank.test>\r\n",
+}
+IDENTITIES = [  # HELO and MAIL FROM; the client may send for good.test alone
+    ("client.test", "joe@good.test"),
+    ("good.test", ""),
+    ("bank.test", "joe@good.test"),
+    ("good.test", "boss@bank.test"),
+    ("good.test", '"boss@bank.test"@good.test'),
+]
+
+
+@pytest.mark.parametrize("helo,reverse", IDENTITIES)
+def test_spoofs(server, helo, reverse):
+    """However it is written: refused. (What some readers show is bank.test.)"""
+    wrong = []
+    for name, header in SPOOFS.items():
+        with server.smtp() as s:
+            assert s.ehlo(helo)[0] == 250
+            assert s.mail(reverse, ["BODY=8BITMIME"])[0] == 250 and s.rcpt("ann@here.test")[0] == 250
+            s.docmd("DATA")
+            s.send(header + b"Subject: spoof-" + name.encode() + b"\r\n\r\nx\r\n.\r\n")
+            code, text = s.getreply()
+            if code < 500:
+                wrong.append((name, code, text))
+            s.sock.close()
+    assert not wrong
+
+
+def test_what_a_hostile_letter_costs(server, dns):
+    """Processor time of front-mx, and questions at the name server, of letters made to cost."""
+    fields = b"X:\r\n" * 50000
+    letters = {
+        "fields": fields,
+        "signatures": SIGNATURE.format("good.test", 1).encode() * 1000,
+        "keys": b"".join(SIGNATURE.format(f"d{i}.test", i).encode() for i in range(900)),
+        "seals": b"".join(b"ARC-Seal: i=%d; a=rsa-sha256; t=1; cv=none; d=d%d.test; s=s; b=AAAA\r\n" % (i, i)
+                          for i in range(1, 900)),
+        "folds": b"X:" + b"\r\n y" * 60000 + b"\r\n",
+        "names": b"".join(b"X%d: y\r\n" % i for i in range(990)),
+    }
+    for name, extra in letters.items():
+        pids, asked = server.role_pids("front-mx"), len(dns.asked)
+        before = sum(_cpu(p) for p in pids)
+        with server.smtp() as s:
+            s.ehlo("client.test")
+            s.mail("joe@good.test")
+            s.rcpt("ann@here.test")
+            s.docmd("DATA")
+            s.send(extra + letter("joe@good.test", "cost-" + name).encode() + b".\r\n")
+            assert s.getreply()[0] in (250, 550, 552), name
+        assert sum(_cpu(p) for p in pids) - before < 1.0, name
+        assert len(dns.asked) - asked <= 50, name
+        assert server.role_pids("front-mx") == pids, name
+
+
+def _cpu(pid):
+    """Seconds of processor time that a process has used."""
+    with open(f"/proc/{pid}/stat") as f:
+        words = f.read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize("name,field", [
     ("plain", "mx.here.test; dmarc=pass header.from=bank.test"),
     ("case", "MX.Here.Test; dmarc=pass"),
