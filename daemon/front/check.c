@@ -156,20 +156,6 @@ void front_check_lost(struct front *f)
     }
 }
 
-/* Nobody waits for what the letter has asked: a slot is free when its answer has come. */
-static void forget_asks(struct letter *l)
-{
-    struct front *f = l->front;
-    struct check *c = l->check;
-
-    for (uint32_t i = 0; c->open > 0 && i < f->n_asks; i++) {
-        if (f->asks[i].letter == l) {
-            f->asks[i].letter = NULL;
-            c->open--;
-        }
-    }
-}
-
 /* ---- a letter's way through it ------------------------------------------------------------------
  */
 
@@ -250,10 +236,16 @@ bool front_check_end(struct session *s, struct letter *l)
 void front_check_free(struct letter *l)
 {
     struct check *c = l->check;
+    struct front *f = l->front;
 
     if (!c)
         return;
-    forget_asks(l);
+    for (uint32_t i = 0; c->open > 0 && i < f->n_asks; i++) {
+        if (f->asks[i].letter == l) {
+            f->asks[i].letter = NULL; /* the slot is free when its answer has come */
+            c->open--;
+        }
+    }
     l->check = NULL;
     ll_check_free(c->engine);
     free(c);
@@ -267,7 +259,6 @@ void front_check_late(struct session *s)
 
     if (!c)
         return;
-    forget_asks(s->letter);
     if (c->late) {
         ll_check_give_up(c->engine);
     } else {

@@ -69,9 +69,9 @@ static void end(struct look *l, bool hurried)
         ll_check_hurry(l->check);
         l->left = LL_CHECK_NEEDS_MAX;
         serve(l);
-    } else {
-        ll_check_give_up(l->check);
     }
+    if (!ll_check_done(l->check)) /* what DMARC had asked before stays open */
+        ll_check_give_up(l->check);
     CHECK(ll_check_done(l->check) && !ll_check_need(l->check, &(struct ll_need){.id = 0}));
     check_result(l->check);
 }

@@ -116,7 +116,8 @@ struct ll_msg_address {
  * too) out of a field's body. Display names and comments are skipped. */
 enum ll_msg_error ll_msg_addresses(struct ll_slice body, struct ll_arena *arena,
                                    struct ll_msg_address **ret, size_t *ret_count);
-/* The author: the header has one From field with one mailbox outside any group. *ret_spec is in the
+/* The author: the header has one From field with one mailbox outside any group; a line that is no
+ * field, but would be From to a lenient reader, counts. *ret_spec is in the
  * arena. NO_FROM, MANY_FROM, BAD_FROM, RESOURCE. */
 enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
                                 struct ll_slice *ret_spec);

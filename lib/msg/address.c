@@ -273,6 +273,22 @@ enum ll_msg_error ll_msg_addresses(struct ll_slice body, struct ll_arena *arena,
     return error;
 }
 
+/* Is this the field that a lenient reader takes for From, though it is no field: with a fold before
+ * its colon, or a blank in front of it? */
+static bool disguised_from(struct ll_slice raw)
+{
+    static const char name[] = "from:";
+    size_t at = 0;
+
+    for (size_t i = 0; i < raw.n && at + 1 < sizeof(name); i++) {
+        if (ll_is_blank(raw.p[i]) || raw.p[i] == '\r' || raw.p[i] == '\n')
+            continue;
+        if (ll_lower(raw.p[i]) != name[at++])
+            return false;
+    }
+    return at + 1 == sizeof(name);
+}
+
 enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
                                 struct ll_slice *ret_spec)
 {
@@ -283,7 +299,7 @@ enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
     size_t count = 0, n;
 
     while (ll_msg_field_next(&rest, &f)) {
-        if (f.bad || !ll_slice_caseeq(f.name, LL_LIT("From")))
+        if (f.bad ? !disguised_from(f.raw) : !ll_slice_caseeq(f.name, LL_LIT("From")))
             continue;
         from = f;
         count++;

@@ -330,7 +330,7 @@ SPOOFS = {  # name: the header, as octets; its letter shows bank.test to some re
     "tab-colon": b"From\t: <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
     "first-line-folded": b" From: <joe@good.test>\r\nFrom: <boss@bank.test>\r\n",
     "name-folded": b"From\r\n : <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
-    "no-colon": b"From <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
+    "blank-in-front": b"\t From: <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
     "bare-cr": b"X: y\rFrom: <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
     "bare-lf": b"X: y\nFrom: <boss@bank.test>\r\nFrom: <joe@good.test>\r\n",
     "twice": b"From: <joe@good.test>\r\nfrom: <boss@bank.test>\r\n",
