@@ -8,7 +8,10 @@
 
 #include <stdlib.h>
 
-#define ASKS_MAX    16384        /* questions to dns that a process has open */
+#define ASKS_MAX 16384 /* questions to dns that a process has open */
+/* Questions of all fronts that the zones which senders name may keep waiting: dns has 2048 sockets,
+ * and those of DMARC, which decide, must find one. */
+#define SENDERS_MAX 1024
 #define LETTER_MAX  32           /* of those, of one letter at a time */
 #define DMARC_SHARE 4            /* one part in so many of check_timeout is DMARC's alone */
 #define ID_CHECK    (3ull << 62) /* front_ask's ids have the top bit alone, ll_proc_id neither */
@@ -59,8 +62,18 @@ static void ask_release(struct front *f, uint32_t i)
 {
     f->asks[i].letter = NULL;
     f->asks[i].open = false;
+    f->asks_open--;
     f->asks[i].next = f->free_ask;
     f->free_ask = i;
+}
+
+static bool may_ask(const struct letter *l)
+{
+    const struct front *f = l->front;
+
+    return f->free_ask < f->n_asks &&
+           (ll_check_at_dmarc(l->check->engine) ||
+            f->asks_open < SENDERS_MAX / (uint32_t)f->proc->conf->mx_workers);
 }
 
 static bool ask_send(struct letter *l, const struct ll_need *need)
@@ -70,7 +83,7 @@ static bool ask_send(struct letter *l, const struct ll_need *need)
     struct ll_msg m = {.type = LL_MSG_DNS_ASK, .fd = -1};
     uint32_t i = f->free_ask;
 
-    if (!dns || i >= f->n_asks || need->kind != LL_NEED_DNS)
+    if (!dns || !may_ask(l) || need->kind != LL_NEED_DNS)
         return false;
     m.id = ID_CHECK | (uint64_t)(f->asks[i].serial + 1) << 20 | i;
     m.dns_ask.rtype = need->dns.type;
@@ -78,6 +91,7 @@ static bool ask_send(struct letter *l, const struct ll_need *need)
     if (ll_msg_send(dns->ipc, &m) != 0)
         return false;
     f->free_ask = f->asks[i].next;
+    f->asks_open++;
     f->asks[i] = (struct check_ask){
         .letter = l, .need = need->id, .serial = f->asks[i].serial + 1, .open = true};
     l->check->open++;

@@ -212,6 +212,7 @@ struct front {
     struct check_ask *asks; /* questions to dns that are open */
     uint32_t free_ask;      /* the first free one; n_asks: none */
     uint32_t n_asks;
+    uint32_t asks_open;
     TAILQ_HEAD(sessions, session) sessions;
     struct session **slots; /* by slot; NULL: free */
     uint32_t *free_slots;

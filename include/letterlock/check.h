@@ -84,6 +84,8 @@ void ll_check_free(struct ll_check *);
 void ll_check_feed(struct ll_check *, struct ll_slice in);
 void ll_check_end(struct ll_check *);
 bool ll_check_need(struct ll_check *, struct ll_need *ret);
+/* Is the need that was taken last DMARC's? All others have ended then. */
+bool ll_check_at_dmarc(const struct ll_check *);
 void ll_check_answer(struct ll_check *, const struct ll_need_answer *);
 /* Tells the time, for SPF's limit. */
 void ll_check_time(struct ll_check *, uint64_t now);

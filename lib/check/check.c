@@ -435,6 +435,11 @@ bool ll_check_need(struct ll_check *c, struct ll_need *ret)
     return !c->done && next_need(c, ret);
 }
 
+bool ll_check_at_dmarc(const struct ll_check *c)
+{
+    return c->dmarc != NULL;
+}
+
 void ll_check_time(struct ll_check *c, uint64_t now)
 {
     if (c->spf && !c->done)

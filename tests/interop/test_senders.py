@@ -278,6 +278,34 @@ def test_sessions_that_end_with_questions_open(server):
         send(server, "joe@good.test", letter("boss@bank.test", "after-gone-forged"))
 
 
+def test_flood_of_open_questions(server):
+    """Letters that ask silent zones for more than dns has sockets: each forged one is refused or put
+    off, those behind them, too."""
+    forged = letter("boss@bank.test", "flood", "{}")
+    socks = []
+    for i in range(380):
+        s = server.smtp()
+        s.ehlo("client.test")
+        s.mail(f"joe{i}@slow.test")
+        s.rcpt("ann@here.test")
+        s.docmd("DATA")
+        s.send(forged.format("".join(SIGNATURE.format(f"d{i}.silent.test", n) for n in range(10))))
+        socks.append(s)
+    for s in socks:
+        s.send(".\r\n")
+    assert {s.getreply()[0] for s in socks} <= {550, 451}
+    for s in socks:
+        s.sock.close()
+    with pytest.raises(smtplib.SMTPDataError):
+        send(server, "joe@good.test", letter("boss@bank.test", "flood-after"))
+    assert find(server, "ann@here.test", "flood") is None
+
+    def taken():
+        send(server, "joe@good.test", letter("joe@good.test", "flood-genuine"))
+        return True
+    wait_for(lambda: _tries(taken), 60, what="a genuine letter after the flood")
+
+
 def test_reload_while_asked(server):
     with server.smtp() as s:
         s.ehlo("client.test")

@@ -397,6 +397,7 @@ static void hurried(void **state)
     assert_false(ll_check_done(c));
     ll_check_hurry(c);
     assert_false(ll_check_done(c));
+    assert_true(ll_check_at_dmarc(c));
     serve(c, &z, IN_ORDER);
     assert_true(ll_check_done(c));
     assert_int_equal(ll_check_result(c)->spf.code, LL_SPF_TEMPERROR);
