@@ -77,7 +77,8 @@ enum ll_addr_kind {
     LL_ADDR_PROBE,   /* a relayed domain whose inner server must be asked */
     LL_ADDR_UNKNOWN, /* our domain, no such recipient */
     LL_ADDR_OUTSIDE, /* not a domain of ours */
-    LL_ADDR_LATER,   /* could not be found out now */
+    LL_ADDR_BOUNCE, /* an SRS address of ours that holds: post sends reports on, and nothing else */
+    LL_ADDR_LATER,  /* could not be found out now */
 };
 
 /* ALIAS_ANSWER. OK: `targets` are all final, none is an alias (expanded here, each address once):

@@ -465,6 +465,23 @@ static void check_local_domain(struct ll_conf_faults *f, struct ll_conf *c)
     }
 }
 
+/* Reports must come back to us: a domain that is delivered here. */
+static void check_srs(struct ll_conf_faults *f, struct ll_conf *c)
+{
+    char *name = c->srs[0] ? canonical(c->srs) : NULL;
+    const struct ll_conf_domain *d = name ? ll_conf_domain(c, ll_slice_str(name)) : NULL;
+
+    if (c->srs[0] && (!d || ll_conf_carried(d)))
+        ll_conf_fault(f, at(f, "", "", "srs"),
+                      "srs \"%s\" is no domain that is delivered here; write one that has a domain "
+                      "section without relay and backup",
+                      c->srs);
+    if (name) {
+        free(c->srs);
+        c->srs = name;
+    }
+}
+
 static void default_path(struct ll_conf *c, char **path, const char *name)
 {
     char *full;
@@ -504,6 +521,7 @@ void ll_conf_check(struct ll_conf *c, struct ll_conf_faults *f)
     for (size_t i = 0; i < c->n_domain; i++)
         check_domain(f, c, &c->domain[i]);
     check_local_domain(f, c);
+    check_srs(f, c);
     CHECK_TITLES(listener)
     CHECK_TITLES(certificate)
     CHECK_TITLES(domain)

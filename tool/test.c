@@ -144,7 +144,7 @@ static void tell_kind(struct test *t, unsigned depth, const json_t *o, struct ll
     say(t, depth, "kind", kind);
     if (strcmp(kind, "mailbox") == 0)
         tell_mailbox(t, depth, ll_js_text(o, "mailbox"));
-    else if (strcmp(kind, "alias") == 0 && depth < DEPTH_MAX)
+    else if ((strcmp(kind, "alias") == 0 || strcmp(kind, "bounce") == 0) && depth < DEPTH_MAX)
         tell_alias(t, depth, o);
     else if (strcmp(kind, "unknown") == 0)
         t->status = EX_UNAVAILABLE;

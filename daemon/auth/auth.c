@@ -161,13 +161,18 @@ static int on_alias_ask(struct ll_peer *peer, const struct ll_msg *m)
 {
     struct auth *a = peer->proc->state;
     struct ll_msg out = {.type = LL_MSG_ALIAS_ANSWER, .id = m->id, .fd = -1};
-    struct ll_buf targets = LL_BUF(LL_ALIAS_ANSWER_MAX);
+    struct ll_buf targets = LL_BUF(LL_ALIAS_ANSWER_MAX), sender = LL_BUF(LL_MAILBOX_MAX);
 
     out.alias_answer.result =
         (uint8_t)ll_directory_expand(a->directory, m->alias_ask.address, &targets);
+    if (out.alias_answer.result == LL_ALIAS_OK &&
+        !ll_directory_srs(a->directory, m->alias_ask.sender, &sender))
+        out.alias_answer.result = LL_ALIAS_LATER;
     out.alias_answer.targets = ll_buf_slice(&targets);
+    out.alias_answer.sender = ll_buf_slice(&sender);
     send_to(peer, &out);
     ll_buf_release(&targets);
+    ll_buf_release(&sender);
     return 0;
 }
 
@@ -176,7 +181,7 @@ static int on_alias_ask(struct ll_peer *peer, const struct ll_msg *m)
 static const char *const kinds[] = {
     [LL_ADDR_MAILBOX] = "mailbox", [LL_ADDR_ALIAS] = "alias",     [LL_ADDR_RELAY] = "relay",
     [LL_ADDR_PROBE] = "probe",     [LL_ADDR_UNKNOWN] = "unknown", [LL_ADDR_OUTSIDE] = "outside",
-    [LL_ADDR_LATER] = "later",
+    [LL_ADDR_BOUNCE] = "bounce",   [LL_ADDR_LATER] = "later",
 };
 
 static const char *const alias_results[] = {
@@ -196,7 +201,7 @@ static void describe(struct auth *a, struct ll_slice address, struct ll_buf *lin
     ll_json_cstr(&j, "kind", kinds[kind]);
     if (kind == LL_ADDR_MAILBOX)
         ll_json_str(&j, "mailbox", ll_mailbox_text(&mailbox));
-    if (kind == LL_ADDR_ALIAS) {
+    if (kind == LL_ADDR_ALIAS || kind == LL_ADDR_BOUNCE) {
         struct ll_cursor c;
 
         ll_json_cstr(&j, "expansion",

@@ -1,9 +1,11 @@
 /* See daemon/auth/directory.h. */
 #include "daemon/auth/directory.h"
 
+#include "daemon/auth/srs_secret.h"
 #include "io/aliases.h"
 #include "io/clock.h"
 #include "io/log.h"
+#include "letterlock/srs.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,9 +30,10 @@ struct ll_directory {
     bool aliases_bad;           /* what is there now could not be read */
     uint64_t looked;            /* at the files: not twice in a millisecond */
     uint64_t epoch;
-    uint64_t logged_accounts, logged_aliases; /* when, to keep the log short */
+    uint64_t logged_accounts, logged_aliases, logged_srs; /* when, to keep the log short */
     struct slot *slot;
     struct ll_buf postmaster; /* its targets, as an alias has them */
+    struct ll_buf srs;        /* the secret; empty: none could be had */
 };
 
 /* One step of the way of an address. */
@@ -48,6 +51,7 @@ struct ll_directory *ll_directory_new(void)
         return NULL;
     d->slot = calloc(LL_DIRECTORY_SLOTS, sizeof(*d->slot));
     ll_buf_init(&d->postmaster, LL_MAILBOX_MAX + 2);
+    ll_buf_init(&d->srs, LL_SRS_SECRET_LINE);
     if (d->slot)
         return d;
     free(d);
@@ -61,6 +65,7 @@ void ll_directory_free(struct ll_directory *d)
     ll_accounts_close(d->accounts);
     ll_aliases_free(d->aliases);
     ll_buf_release(&d->postmaster);
+    ll_buf_wipe(&d->srs);
     free(d->slot);
     free(d);
 }
@@ -174,6 +179,16 @@ static void refresh(struct ll_directory *d)
     d->generation = generation;
 }
 
+/* What cannot be read leaves the last good secret in force. */
+static void read_srs(struct ll_directory *d)
+{
+    struct ll_buf err = LL_BUF(4096);
+
+    if (d->conf->srs[0] && !ll_srs_secret_read(d->conf->accounts, &d->srs, &err))
+        complain(&d->logged_srs, "srs-secret-unavailable", LL_SRS_SECRET_NAME, &err);
+    ll_buf_release(&err);
+}
+
 void ll_directory_conf(struct ll_directory *d, const struct ll_conf *conf)
 {
     bool same = d->conf && strcmp(d->conf->aliases, conf->aliases) == 0 &&
@@ -189,6 +204,7 @@ void ll_directory_conf(struct ll_directory *d, const struct ll_conf *conf)
     }
     d->aliases_bad = conf->aliases[0] != '\0';
     d->aliases_seen = (struct stat){.st_ino = 1};
+    read_srs(d);
     refresh(d);
 }
 
@@ -382,6 +398,61 @@ static bool name_of(const struct ll_directory *d, struct ll_slice address, struc
     return ok;
 }
 
+/* ---- SRS ------------------------------------------------------------------------------------- */
+
+/* Is it an SRS address of ours? Its case is kept, for it is somebody else's local part. Never
+ * remembered: it ages. */
+static bool is_srs(struct ll_directory *d, struct ll_slice address, struct step *ret,
+                   struct ll_buf *to)
+{
+    size_t at = ll_slice_rfind(address, '@');
+    struct ll_slice local = ll_slice_cut(address, 0, at);
+    enum ll_srs_error e;
+
+    *ret = (struct step){.kind = LL_ADDR_LATER};
+    if (!d->conf->srs[0] || !ll_srs_is(local) ||
+        !ll_slice_caseeq(ll_slice_skip(address, at + 1), ll_slice_str(d->conf->srs)))
+        return false;
+    if (d->srs.n == 0)
+        return true;
+    e = ll_srs_reverse(ll_buf_slice(&d->srs), local, ll_unix_s(), to);
+    if (e != LL_SRS_RESOURCE)
+        ret->kind = e == LL_SRS_OK ? LL_ADDR_BOUNCE : LL_ADDR_UNKNOWN;
+    if (ret->kind == LL_ADDR_UNKNOWN)
+        ll_log(LL_LOG_INFO, "srs-refused", LL_F("address", address),
+               LL_FS("why", ll_srs_error_text(e)));
+    return true;
+}
+
+static bool is_ours(const struct ll_directory *d, struct ll_slice domain)
+{
+    return ll_conf_domain(d->conf, domain) ||
+           ll_slice_caseeq(domain, ll_slice_str(d->conf->hostname));
+}
+
+bool ll_directory_srs(struct ll_directory *d, struct ll_slice sender, struct ll_buf *out)
+{
+    struct ll_slice domain = ll_slice_skip(sender, ll_slice_rfind(sender, '@') + 1);
+    enum ll_srs_error e = LL_SRS_OK;
+
+    if (!d->conf->srs[0] || sender.n == 0 || is_ours(d, domain)) {
+        ll_buf_put_slice(out, sender);
+        return !out->failed;
+    }
+    if (d->srs.n == 0)
+        read_srs(d);
+    if (d->srs.n == 0)
+        return false;
+    e = ll_srs_forward(ll_buf_slice(&d->srs), sender, ll_slice_str(d->conf->srs), ll_unix_s(), out);
+    if (e == LL_SRS_LONG || e == LL_SRS_LOCAL) {
+        ll_log(LL_LOG_INFO, "srs-left-out", LL_F("sender", sender),
+               LL_FS("why", ll_srs_error_text(e)));
+        ll_buf_put_slice(out, sender);
+        return !out->failed;
+    }
+    return e == LL_SRS_OK;
+}
+
 /* ---- questions ------------------------------------------------------------------------------- */
 
 enum ll_addr_kind ll_directory_find(struct ll_directory *d, struct ll_slice address,
@@ -391,8 +462,17 @@ enum ll_addr_kind ll_directory_find(struct ll_directory *d, struct ll_slice addr
     struct slot *slot = &d->slot[hash % LL_DIRECTORY_SLOTS];
     struct ll_mailbox name;
     struct step step = {.kind = LL_ADDR_OUTSIDE};
+    struct ll_buf to = LL_BUF(LL_MAILBOX_MAX);
+    bool srs;
 
     refresh(d);
+    srs = is_srs(d, address, &step, &to);
+    ll_buf_release(&to);
+    if (srs) {
+        *ret_mailbox = step.mailbox;
+        return step.kind;
+    }
+    step.kind = LL_ADDR_OUTSIDE;
     if (slot->epoch == d->epoch && slot->hash == hash &&
         ll_slice_eq(ll_slice(slot->address, slot->n), address)) {
         *ret_mailbox = slot->mailbox;
@@ -485,10 +565,20 @@ enum ll_alias_result ll_directory_expand(struct ll_directory *d, struct ll_slice
 {
     struct expansion *e;
     struct ll_mailbox name;
-    struct step step = {.kind = LL_ADDR_OUTSIDE};
+    struct step step;
+    struct ll_buf to = LL_BUF(LL_MAILBOX_MAX);
     enum ll_alias_result r;
 
     refresh(d);
+    if (is_srs(d, address, &step, &to)) {
+        if (step.kind == LL_ADDR_BOUNCE)
+            ll_buf_str16(out, ll_buf_slice(&to));
+        ll_buf_release(&to);
+        return step.kind == LL_ADDR_BOUNCE  ? LL_ALIAS_OK
+               : step.kind == LL_ADDR_LATER ? LL_ALIAS_LATER
+                                            : LL_ALIAS_NONE;
+    }
+    step.kind = LL_ADDR_OUTSIDE;
     if (name_of(d, address, &name))
         take_step(d, &name, &step);
     if (step.kind != LL_ADDR_ALIAS)

@@ -12,6 +12,8 @@
  *      account of the domain, else of any domain      MAILBOX or ALIAS
  *   7. "@domain" among the aliases                    ALIAS
  *   8.                                                UNKNOWN
+ * With the setting `srs`, before all of that: an SRS address of that domain is BOUNCE where its
+ * hash and its day hold, and UNKNOWN where not (letterlock/srs.h).
  *
  * Changes of the files are seen at the next question (a millisecond later at most). A file that
  * cannot be read now gives LATER wherever it might have known better; never UNKNOWN. A bad file of
@@ -52,6 +54,9 @@ enum ll_addr_kind ll_directory_find(struct ll_directory *, struct ll_slice addre
 /* All final addresses behind an alias, each str16, appended; out untouched unless OK. */
 enum ll_alias_result ll_directory_expand(struct ll_directory *, struct ll_slice address,
                                          struct ll_buf *out);
+/* Appends the reverse-path of a letter that an alias sends on to another server: the sender's own,
+ * or, with the setting `srs`, rewritten unless it is null, ours, or cannot be. False: not now. */
+bool ll_directory_srs(struct ll_directory *, struct ll_slice sender, struct ll_buf *out);
 /* May this login send from this address? It may from every address whose mail comes to it; the
  * null reverse-path is everybody's. */
 bool ll_directory_sender(struct ll_directory *, struct ll_slice login, struct ll_slice address);

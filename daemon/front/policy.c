@@ -46,6 +46,8 @@ struct ll_verdict ll_policy_rcpt(const struct ll_client_rights *r, uint8_t addr_
 {
     static const struct ll_verdict unknown = {550, "5.1.1", "No such recipient here"};
     static const struct ll_verdict denied = {550, "5.7.1", "Relaying denied"};
+    static const struct ll_verdict reports_only = {
+        550, "5.7.1", "This address takes reports (MAIL FROM:<>) alone"};
 
     *ret_probe = false;
     switch ((enum ll_addr_kind)addr_kind) {
@@ -53,6 +55,11 @@ struct ll_verdict ll_policy_rcpt(const struct ll_client_rights *r, uint8_t addr_
         *ret_kind = LL_RCPT_MAILBOX;
         return yes;
     case LL_ADDR_ALIAS:
+        *ret_kind = LL_RCPT_ALIAS;
+        return yes;
+    case LL_ADDR_BOUNCE:
+        if (!r->null_path)
+            return reports_only;
         *ret_kind = LL_RCPT_ALIAS;
         return yes;
     case LL_ADDR_PROBE:

@@ -23,6 +23,7 @@ struct ll_client_rights {
     bool login;      /* logged in */
     bool trusted;    /* its address is in trusted_networks */
     bool named_peer; /* its certificate proved one of the listener's client_names */
+    bool null_path;  /* what it sends now has the null reverse-path: a report */
 };
 
 /* May this client send to other people's servers? Logged in (which only submission offers), in a

@@ -53,7 +53,8 @@ void front_session_kill(struct session *s)
 
 struct ll_client_rights front_rights(const struct session *s)
 {
-    return (struct ll_client_rights){s->service->submission, s->login, s->trusted, s->named_peer};
+    return (struct ll_client_rights){s->service->submission, s->login, s->trusted, s->named_peer,
+                                     s->letter && front_letter_reverse(s->letter).n == 0};
 }
 
 static void log_session(const struct session *s, enum ll_log_level level, const char *event,

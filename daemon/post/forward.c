@@ -93,6 +93,13 @@ int forward_on_alias(struct job *j, size_t i, const struct ll_m_alias_answer *a)
         return -1;
     if (j->results[i].outcome != LL_OUTCOME_AGAIN)
         return 0; /* it loops */
+    if (a->result == LL_ALIAS_OK && j->sender.n == 0 && a->sender.n > 0) {
+        j->sender = ll_arena_dup(&j->arena, a->sender);
+        if (!j->sender.p) {
+            end_with(j, i, LL_ALIAS_LATER);
+            return 0;
+        }
+    }
     if (a->result == LL_ALIAS_OK) {
         add_targets(j, i, a->targets);
     } else if (a->result == LL_ALIAS_NONE &&
@@ -188,6 +195,12 @@ static void pass_single(struct job *j)
             j->results[i].outcome = LL_OUTCOME_PASSED;
 }
 
+/* To other servers the letter comes from us: SPF looks at the reverse-path (doc/design/srs.md). */
+static struct ll_slice reverse_path_for(const struct job *j, const struct target *t)
+{
+    return t->kind == LL_ADDR_OUTSIDE && j->sender.n > 0 ? j->sender : j->job.reverse_path;
+}
+
 /* Who is named by two aliases gets one letter. */
 static size_t recipients(struct job *j, struct ll_rcpt *out)
 {
@@ -212,7 +225,7 @@ static size_t recipients(struct job *j, struct ll_rcpt *out)
         }
         out[n++] = (struct ll_rcpt){.address = from->address,
                                     .mailbox = kind == LL_RCPT_MAILBOX ? from->mailbox : LL_LIT(""),
-                                    .reverse_path = j->job.reverse_path,
+                                    .reverse_path = reverse_path_for(j, from),
                                     .orcpt = from->of->orcpt,
                                     .kind = kind,
                                     .notify = notify_of(j, from)};

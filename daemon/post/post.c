@@ -137,6 +137,7 @@ bool post_rcpt_kind(uint8_t addr_kind, uint8_t *ret)
         *ret = LL_RCPT_MAILBOX;
         return true;
     case LL_ADDR_ALIAS:
+    case LL_ADDR_BOUNCE:
         *ret = LL_RCPT_ALIAS;
         return true;
     case LL_ADDR_RELAY:
@@ -275,6 +276,7 @@ static void ask_aliases(struct job *j)
         struct ll_msg m = {.type = LL_MSG_ALIAS_ASK};
 
         m.alias_ask.address = j->job.rcpt[i].address;
+        m.alias_ask.sender = j->job.reverse_path;
         if (!ask(j, &m, i)) {
             defer(j, "aliases cannot be looked up now");
             return;

@@ -59,6 +59,8 @@ struct job {
     struct target *targets;
     size_t n_targets;
     bool *single; /* FORWARD: of each recipient, the alias names one address */
+    struct ll_slice
+        sender; /* FORWARD: the reverse-path of what leaves us; empty: the letter's own */
     struct ll_job_result_rcpt *results; /* one a recipient of the job */
     struct seal seal;
 };

@@ -44,13 +44,14 @@ static bool is_ascii(struct ll_slice s)
     return true;
 }
 
-/* All signatures among the prepended fields are ours. */
+/* All signatures and seals among the prepended fields are ours; a body that changes breaks them. */
 static void put_unsigned(struct ll_slice prepend, struct ll_buf *out)
 {
     struct ll_msg_field f;
 
     while (ll_msg_field_next(&prepend, &f))
-        if (f.bad || !ll_slice_caseeq(f.name, LL_LIT("DKIM-Signature")))
+        if (f.bad || (!ll_slice_caseeq(f.name, LL_LIT("DKIM-Signature")) &&
+                      !ll_slice_casestarts(f.name, LL_LIT("ARC-"))))
             ll_buf_put_slice(out, f.raw);
 }
 

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include "daemon/auth/directory.h"
+#include "daemon/auth/srs_secret.h"
 #include "io/log.h"
 
 #include <fcntl.h>
@@ -233,6 +234,65 @@ static void no_accounts(void **state)
     assert_int_equal(kind("ann@a.test", &m), LL_ADDR_MAILBOX);
 }
 
+static bool srs(const char *sender, struct ll_buf *out)
+{
+    ll_buf_clear(out);
+    return ll_directory_srs(d, ll_slice_str(sender), out) && ll_buf_str(out);
+}
+
+/* With `srs`: whose reverse-path is rewritten, which addresses come back, and what a lost or broken
+ * secret does. */
+static void rewriting(void **state)
+{
+    struct ll_buf out = LL_BUF(1024), targets = LL_BUF(1024);
+    struct ll_mailbox m;
+    struct stat st;
+    char given[128];
+
+    assert_true(srs("joe@x.test", &out)); /* off */
+    assert_string_equal(ll_buf_str(&out), "joe@x.test");
+    assert_int_equal(kind("SRS0=AAAAAAAA=AA=x.test=joe@b.test", &m), LL_ADDR_ALIAS);
+    free(conf->srs);
+    conf->srs = strdup("b.test");
+    ll_directory_conf(d, conf);
+    assert_int_equal(stat(path(LL_SRS_SECRET_NAME), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_true(srs("", &out) && out.n == 0);
+    assert_true(srs("ann@a.test", &out));
+    assert_string_equal(ll_buf_str(&out), "ann@a.test");
+    assert_true(srs("root@mx.a.test", &out));
+    assert_string_equal(ll_buf_str(&out), "root@mx.a.test");
+    assert_true(srs("\"a b\"@x.test", &out));
+    assert_string_equal(ll_buf_str(&out), "\"a b\"@x.test");
+    assert_true(srs("Joe@x.test", &out));
+    snprintf(given, sizeof(given), "%s", ll_buf_str(&out));
+    assert_int_equal(strncmp(given, "SRS0=", 5), 0);
+    assert_int_equal(kind(given, &m), LL_ADDR_BOUNCE);
+    assert_int_equal(ll_directory_expand(d, ll_slice_str(given), &targets), LL_ALIAS_OK);
+    assert_true(ll_slice_eq(ll_slice_skip(ll_buf_slice(&targets), 2), LL_LIT("Joe@x.test")));
+    assert_false(ll_directory_sender(d, LL_LIT("bob@b.test"), ll_slice_str(given)));
+    /* no catch-all for what is forged */
+    assert_int_equal(kind("SRS0=AAAAAAAA=AA=x.test=joe@b.test", &m), LL_ADDR_UNKNOWN);
+    ll_buf_clear(&targets);
+    assert_int_equal(ll_directory_expand(d, LL_LIT("srs0=aaaaaaaa=aa=x.test=joe@b.test"), &targets),
+                     LL_ALIAS_NONE);
+    assert_int_equal(targets.n, 0);
+    put(LL_SRS_SECRET_NAME, "short\n"); /* the last good one stays in force */
+    ll_directory_conf(d, conf);
+    assert_int_equal(kind(given, &m), LL_ADDR_BOUNCE);
+    ll_directory_free(d);
+    d = ll_directory_new();
+    ll_directory_conf(d, conf); /* after a restart there is none: nothing is unknown then */
+    assert_int_equal(kind(given, &m), LL_ADDR_LATER);
+    assert_false(srs("joe@x.test", &out));
+    unlink(path(LL_SRS_SECRET_NAME));
+    assert_true(srs("joe@x.test", &out)); /* made anew */
+    assert_int_equal(kind(given, &m), LL_ADDR_UNKNOWN);
+    unlink(path(LL_SRS_SECRET_NAME));
+    ll_buf_release(&out);
+    ll_buf_release(&targets);
+}
+
 static int setup(void **state)
 {
     struct ll_buf err = LL_BUF(4096);
@@ -271,6 +331,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(senders, setup, teardown),
         cmocka_unit_test_setup_teardown(changes, setup, teardown),
         cmocka_unit_test_setup_teardown(no_accounts, setup, teardown),
+        cmocka_unit_test_setup_teardown(rewriting, setup, teardown),
     };
     int failed;
 

@@ -171,6 +171,21 @@ static void test_rcpt(void **state)
     }
 }
 
+/* An SRS address takes reports, from whomever, and nothing else, from nobody. */
+static void test_bounce(void **state)
+{
+    for (unsigned i = 0; i < 32; i++) {
+        struct ll_client_rights r = {i & 1, i & 2, i & 4, i & 8, i & 16};
+        uint8_t kind = 99;
+        bool probe;
+        struct ll_verdict v = ll_policy_rcpt(&r, LL_ADDR_BOUNCE, &kind, &probe);
+
+        assert_int_equal(v.code, r.null_path ? 0 : 550);
+        assert_int_equal(kind, r.null_path ? LL_RCPT_ALIAS : 99);
+        assert_false(probe);
+    }
+}
+
 static void test_other_verdicts(void **state)
 {
     assert_int_equal(ll_policy_probe(250).code, 0);
@@ -191,9 +206,10 @@ static void test_other_verdicts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_network_has), cmocka_unit_test(test_network_bad),
-        cmocka_unit_test(test_networks),    cmocka_unit_test(test_may_relay),
-        cmocka_unit_test(test_rcpt),        cmocka_unit_test(test_other_verdicts),
+        cmocka_unit_test(test_network_has),    cmocka_unit_test(test_network_bad),
+        cmocka_unit_test(test_networks),       cmocka_unit_test(test_may_relay),
+        cmocka_unit_test(test_rcpt),           cmocka_unit_test(test_bounce),
+        cmocka_unit_test(test_other_verdicts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

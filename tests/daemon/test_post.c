@@ -56,6 +56,9 @@ static void play_auth_alias(const struct ll_msg *q)
             ll_buf_str16(&targets, ll_slice_str(aliases[i].targets[t]));
     }
     m.alias_answer.targets = ll_buf_slice(&targets);
+    m.alias_answer.sender = local_is(q->alias_ask.address, "two") || q->alias_ask.sender.n == 0
+                                ? q->alias_ask.sender
+                                : LL_LIT("rewritten@alpha.test");
     answer(&rig.auth, &m);
     ll_buf_release(&targets);
 }
@@ -240,6 +243,10 @@ static void test_forward(void **state)
     EQ(l.rcpt[0].mailbox, "ann@alpha.test");
     assert_int_equal(l.rcpt[1].kind, LL_RCPT_REMOTE);
     EQ(l.rcpt[1].address, "x@outside.test");
+    /* What leaves us has the reverse-path that auth gave; mailboxes here see the sender's own. */
+    EQ(l.rcpt[1].reverse_path, "rewritten@alpha.test");
+    EQ(l.rcpt[0].reverse_path, "s@outside.test");
+    EQ(l.rcpt[2].reverse_path, "s@outside.test");
     EQ(l.rcpt[2].mailbox, "carl@alpha.test");
     /* Success is told of here (RFC 3461 5.2.7.3); NOTIFY without a word would ask for failures. */
     assert_int_equal(l.rcpt[1].notify, LL_NOTIFY_FAILURE);

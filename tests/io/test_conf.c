@@ -181,6 +181,8 @@ static const struct bad bads[] = {
     {"postmaster = ann\n", 2, "is no mail address"},
     {"local_domain = \"a b\"\n", 2, "local_domain \"a b\" is no domain name"},
     {"local_rate = 0\n", 2, "must lie between 1"},
+    {"srs = \"elsewhere.test\"\n", 2, "is no domain that is delivered here"},
+    {"srs = \"a b\"\n", 2, "is no domain that is delivered here"},
     {"spool_dir = \"a\tb\"\n", 2, "control character"},
     {"listener mx { }\n", 2, "has no address"},
     {"listener mx { address = {\"127.0.0.1\"} tls = none }\n", 2, "no address with port"},
