@@ -15,8 +15,9 @@ from .server import LETTERLOCK
 class Milter:
     """with Milter("--sign", ...) as m: it listens on 127.0.0.1:m.port (m.address for Postfix)."""
 
-    def __init__(self, *options, port=None, listen=None, user="nobody"):
+    def __init__(self, *options, port=None, listen=None, user="nobody", prefix=()):
         self.port = port or ports.pick()
+        self.prefix = list(prefix)
         self.address = f"inet:127.0.0.1:{self.port}"
         self.options = ["--listen", listen or f"inet:{self.port}@127.0.0.1", *options]
         if os.geteuid() == 0 and user:
@@ -27,8 +28,9 @@ class Milter:
 
     def start(self):
         before = self.log().count("milter-ready")
-        self.process = subprocess.Popen([LETTERLOCK, "milter", *self.options], stdin=subprocess.DEVNULL,
-                                        stdout=self.logfile, stderr=self.logfile)
+        self.process = subprocess.Popen([*self.prefix, LETTERLOCK, "milter", *self.options],
+                                        stdin=subprocess.DEVNULL, stdout=self.logfile,
+                                        stderr=self.logfile)
         stop = time.monotonic() + 20
         while self.log().count("milter-ready") == before:
             if self.process.poll() is not None or time.monotonic() > stop:

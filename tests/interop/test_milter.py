@@ -32,6 +32,7 @@ ZONE = [
     "_dmarc.ours.test. TXT \"v=DMARC1; p=reject\"",
     "7.2.0.192.in-addr.arpa. PTR client.test.",
     "client.test. A 192.0.2.7",
+    "alone.test. TXT \"v=spf1 -all\"",
     "slow.test. TXT \"v=spf1 include:_spf.silent.test -all\"",
 ]
 MASTER = """\
@@ -434,6 +435,80 @@ def test_limits(dns):
                 third.close()
             assert mta.closed()
         assert "milter-full" in m.log()
+
+
+FORGED = [(b"From", b" <boss@bank.test>")]
+
+
+@pytest.mark.parametrize("options,fields,sender,ends", [
+    ([], FORGED, "<joe@good.test>", b"550 5.7.26"),
+    (["--dmarc", "quarantine"], FORGED, "<joe@good.test>", b"X-Quarantine"),
+    (["--dmarc", "report"], FORGED, "<joe@good.test>", b""),
+    (["--dmarc", "report"], [(b"To", b" <x@y.test>")], "<joe@good.test>", b""),
+    (["--dmarc", "quarantine"], [(b"To", b" <x@y.test>")], "<joe@good.test>", b"X-Quarantine"),
+    (["--forwarder", "192.0.2.0/24"], FORGED, "<joe@good.test>", b"X-Quarantine"),
+    (["--forwarder", "198.51.100.0/24"], FORGED, "<joe@good.test>", b"550 5.7.26"),
+    (["--internal", "192.0.2.7"], FORGED, "<joe@good.test>", None),
+    ([], [(b"From", b" <a@alone.test>")], "<a@alone.test>", b""),
+    (["--spf-fail", "quarantine"], [(b"From", b" <a@alone.test>")], "<a@alone.test>", b"X-Quarantine"),
+    (["--spf-fail", "reject"], [(b"From", b" <a@alone.test>")], "<a@alone.test>", b"550 5.7."),
+])
+def test_policy(dns, options, fields, sender, ends):
+    """ends: the reply; else the marking field, b"": only the results, None: nothing is looked at."""
+    with Milter("--resolver", dns.address, "--authserv-id", "us.test", *options) as m, m.connect() as mta:
+        mta.send(mta.letter(fields, b"x\r\n", sender=sender))
+        answers = mta.end()
+        if ends and ends[:1] == b"5":
+            assert len(answers) == 1 and answers[0][1].startswith(ends)
+            return
+        assert answers[-1] == (b"c", b"")
+        names = [data[4:].split(b"\0")[0] for code, data in answers if code == b"i"]
+        assert names == ([] if ends is None else [ends] * (ends != b"") + [b"Authentication-Results"])
+        if ends is not None:
+            assert b"us.test;" in answers[-2][1]
+
+
+def test_loopback_from_outside(dns):
+    """--internal none: a client on loopback is a stranger."""
+    with Milter("--resolver", dns.address, "--internal", "none") as m, m.connect() as mta:
+        mta.send(mta.letter(FORGED, b"x", ip="127.0.0.1"))
+        assert mta.end()[-1][1].startswith(b"550 5.7.26")
+
+
+def test_trusted_sealer(dns, keys):
+    """Its ARC seal says that DMARC passed there: taken. Not trusted: refused."""
+    text = subprocess.run([LETTERLOCK, "sign", "-d", "ours.test", "-s", "rsa", "-k", keys["rsa"][0],
+                           "--arc", "list.test", "--results", "dmarc=pass header.from=bank.test",
+                           "--resolver", dns.address, "-"], input=letter("boss@bank.test", "sealed"),
+                          stdout=subprocess.PIPE, check=True).stdout
+    head, _, body = text.partition(b"\r\n\r\n")
+    fields = [tuple(f.replace(b"\r\n", b"\n").split(b":", 1)) for f in re.split(rb"\r\n(?![ \t])", head)]
+    for options, code in ((["--arc-trusted", "ours.test"], b"c"), (["--arc-trusted", "other.test"], b"y")):
+        with Milter("--resolver", dns.address, *options) as m, m.connect() as mta:
+            mta.send(mta.letter(fields, body, sender="<joe@good.test>"))
+            answers = mta.end()
+            assert answers[-1][0] == code
+            assert code == b"y" or b"arc=pass" in b"".join(data for _, data in answers)
+
+
+def cpu_ticks(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        return sum(int(x) for x in f.read().rpartition(")")[2].split()[11:13])
+
+
+def test_no_descriptors_left(dns):
+    """It does not spin, and goes on when there are some again."""
+    with Milter("--resolver", dns.address, prefix=["prlimit", "--nofile=40:40"]) as m:
+        many = [socket.create_connection(("127.0.0.1", m.port), timeout=20) for _ in range(60)]
+        wait_for(lambda: "milter-no-resources" in m.log(), 10)
+        before = cpu_ticks(m.process.pid)
+        time.sleep(1)
+        assert cpu_ticks(m.process.pid) - before < 30
+        for s in many:
+            s.close()
+        with m.connect() as mta:
+            mta.send(mta.letter([(b"From", b" <joe@good.test>")], b"x", sender="<joe@good.test>"))
+            assert b"spf=pass" in mta.end()[0][1]
 
 
 def test_late_is_deferred(dns):

@@ -41,6 +41,24 @@ void milter_listeners_update(struct milter *m)
     }
 }
 
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    milter_listeners_update(arg);
+}
+
+/* The system has nothing left for another connection: it would be told of it again and again. */
+static void pause_listener(struct milter_listener *l)
+{
+    static const struct timeval second = {1, 0};
+
+    ll_log(LL_LOG_WARNING, "milter-no-resources", LL_FS("error", strerror(errno)));
+    event_del(l->ev);
+    l->on = false;
+    event_base_once(l->m->base, -1, EV_TIMEOUT, on_again, l->m, &second);
+}
+
 static void on_connection(evutil_socket_t fd, short what, void *arg)
 {
     struct milter_listener *l = arg;
@@ -49,8 +67,11 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
     for (int i = 0; i < ACCEPTS && l->on; i++) {
         int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-        if (c < 0)
+        if (c < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                pause_listener(l);
             return;
+        }
         milter_session_new(l->m, c);
         milter_listeners_update(l->m);
     }

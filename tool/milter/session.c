@@ -316,6 +316,8 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
     struct ll_slice in;
     ssize_t n;
 
+    if ((what & EV_TIMEOUT) && s->letter && milter_letter_ended(s->letter))
+        return; /* it waits for us */
     if (s->closing || (what & EV_TIMEOUT)) {
         milter_session_free(s);
         return;
