@@ -92,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     l.left = data[0] & 127;
+    in.sender_mx = data[0] & 128;
     ll_slice_next(&l.script.rest, '\n', &in.mail_from);
     read_letter(&l.script.rest, &letter);
     l.check = ll_check_new(&in);

@@ -26,6 +26,8 @@ static inline void zone_put_name(struct ll_buf *out, struct ll_slice name)
     struct ll_slice label;
 
     while (ll_slice_next(&name, '.', &label)) {
+        if (label.n == 0)
+            continue; /* "." is the root */
         ll_buf_u8(out, (uint8_t)label.n);
         ll_buf_put_slice(out, label);
     }

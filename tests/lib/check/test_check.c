@@ -75,6 +75,10 @@ static const struct zone_row rows[] = {
     {"other.test", LL_DNS_A, "192.0.2.9"},
     {"2.2.0.192.in-addr.arpa", LL_DNS_PTR, "other.test"},
     {"3.2.0.192.in-addr.arpa", LL_DNS_PTR, "!timeout"},
+    {"nomail.test", LL_DNS_MX, "0 ."},
+    {"twomx.test", LL_DNS_MX, "0 ."},
+    {"twomx.test", LL_DNS_MX, "10 client.test"},
+    {"latemx.test", LL_DNS_MX, "!timeout"},
     {NULL, 0, NULL},
 };
 
@@ -572,6 +576,57 @@ static void field(void **state)
     ll_buf_release(&z.rdata);
 }
 
+/* RFC 7505: a null MX of the reverse-path's domain, alone, and only where it is asked for. */
+static void null_mx(void **state)
+{
+    static const struct {
+        const char *from;
+        bool asked, null;
+    } senders[] = {
+        {"joe@nomail.test", true, true},  {"joe@nomail.test", false, false},
+        {"joe@twomx.test", true, false},  {"joe@latemx.test", true, false},
+        {"joe@good.test", true, false},   {"", true, false},
+        {"joe@[192.0.2.1]", true, false}, {"\"a@nomail.test\"@good.test", true, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LL_COUNT(senders); i++)
+        for (int m = 0; m < MANNERS; m++) {
+            struct ll_check_input in = input("192.0.2.1", senders[i].from);
+            struct zone z = {.rows = rows};
+            struct ll_check *c;
+
+            in.sender_mx = senders[i].asked;
+            c = look(&in, LL_LIT(GOOD), 9, (enum manner)m, &z);
+            assert_int_equal(ll_check_result(c)->sender_null_mx, senders[i].null);
+            ll_check_free(c);
+            ll_buf_release(&z.rdata);
+        }
+}
+
+/* One field where SPF was asked, none where there was no client. */
+static void received_spf(void **state)
+{
+    static const char *const ips[] = {"192.0.2.1", NULL};
+
+    (void)state;
+    for (size_t i = 0; i < LL_COUNT(ips); i++) {
+        struct ll_check_input in = input(ips[i], "joe@good.test");
+        struct ll_buf out = LL_BUF(1 << 16);
+        struct zone z = {.rows = rows};
+        struct ll_check *c = look(&in, LL_LIT(GOOD), 0, IN_ORDER, &z);
+
+        ll_check_received_spf(c, LL_LIT("mx.here.test"), &out);
+        if (ips[i])
+            assert_true(ll_slice_starts(ll_buf_slice(&out), LL_LIT("Received-SPF: pass (mx.here")));
+        else
+            assert_int_equal(out.n, 0);
+        ll_check_free(c);
+        ll_buf_release(&out);
+        ll_buf_release(&z.rdata);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -579,6 +634,7 @@ int main(void)
         cmocka_unit_test(hurried),         cmocka_unit_test(spf_time),
         cmocka_unit_test(many_signatures), cmocka_unit_test(header_over_limit),
         cmocka_unit_test(no_memory),       cmocka_unit_test(field),
+        cmocka_unit_test(null_mx),         cmocka_unit_test(received_spf),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
