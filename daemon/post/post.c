@@ -114,12 +114,12 @@ void post_append(struct job *j, struct ll_letter *l, struct ll_body_file *file)
     ll_writer_append(j->post->writer, l, file, stored, j);
 }
 
-bool post_received(struct job *j, struct ll_buf *out, int64_t unix_s)
+bool post_received(struct post *p, struct ll_buf *out, int64_t unix_s)
 {
-    uint64_t next = ll_writer_next_id(j->post->writer);
+    uint64_t next = ll_writer_next_id(p->writer);
     struct ll_buf id = LL_BUF(32);
     struct ll_msg_received r = {
-        .by = ll_slice_str(j->post->proc->conf->hostname), .hide_client = true, .unix_s = unix_s};
+        .by = ll_slice_str(p->proc->conf->hostname), .hide_client = true, .unix_s = unix_s};
 
     if (next == 0)
         return false;
@@ -254,7 +254,9 @@ static int on_addr(struct ll_peer *peer, const struct ll_msg *m)
     struct job *j = asker(peer, m->id, STEP_ADDR, &i);
     struct target *t;
 
-    if (!j)
+    if (!(m->id & ID_OURS))
+        post_dmarc_addr(((struct post *)peer->proc->state)->dmarc, m);
+    if (!j || !(m->id & ID_OURS))
         return 0;
     if (i >= j->n_targets || j->targets[i].answered)
         return -1;
@@ -324,6 +326,8 @@ static int on_dns(struct ll_peer *peer, const struct ll_msg *m)
     struct ll_dns_answer a;
     struct ll_arena arena;
 
+    if (!(m->id & ID_OURS))
+        return post_dmarc_dns(((struct post *)peer->proc->state)->dmarc, m);
     if (!j || j->waiting == 0)
         return 0;
     ll_arena_init(&arena, 4u << 20);
@@ -433,6 +437,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         if (j->step != STEP_STORE && now >= j->deadline)
             defer(j, "addresses were not looked up in time");
     }
+    post_dmarc_tick(p->dmarc);
 }
 
 static int on_dkim_message(struct ll_peer *peer, const struct ll_msg *m)
@@ -440,6 +445,13 @@ static int on_dkim_message(struct ll_peer *peer, const struct ll_msg *m)
     struct post *p = peer->proc->state;
 
     return ll_dkim_client_msg(p->dkim, peer, m);
+}
+
+static int on_seen(struct ll_peer *peer, const struct ll_msg *m)
+{
+    struct post *p = peer->proc->state;
+
+    return post_dmarc_seen(p->dmarc, &m->dmarc_seen);
 }
 
 static int post_start(struct ll_proc *proc)
@@ -454,8 +466,9 @@ static int post_start(struct ll_proc *proc)
     TAILQ_INIT(&p->jobs);
     p->writer = ll_writer_new(proc);
     p->dkim = ll_dkim_client_new(proc);
+    p->dmarc = post_dmarc_new(p);
     p->tick = event_new(proc->base, -1, EV_PERSIST, on_tick, p);
-    return p->writer && p->dkim && p->tick && event_add(p->tick, &every) == 0 ? 0 : -1;
+    return p->writer && p->dkim && p->dmarc && p->tick && event_add(p->tick, &every) == 0 ? 0 : -1;
 }
 
 static void post_peer_up(struct ll_peer *peer)
@@ -519,6 +532,7 @@ const struct ll_role_ops ll_role_post = {
            [LL_MSG_JOB_SMALL] = on_job_small,
            [LL_MSG_ADDR_ANSWER] = on_addr,
            [LL_MSG_ALIAS_ANSWER] = on_alias,
+           [LL_MSG_DMARC_SEEN] = on_seen,
            [LL_MSG_DNS_ANSWER] = on_dns,
            [LL_MSG_DKIM_KEYS] = on_dkim_message,
            [LL_MSG_DKIM_ANSWER] = on_dkim_message,

@@ -69,6 +69,7 @@ struct post {
     struct ll_proc *proc;
     struct ll_writer *writer;
     struct ll_dkim_client *dkim;
+    struct post_dmarc *dmarc;
     struct event *tick;
     TAILQ_HEAD(jobs, job) jobs;
     struct job *slots[POST_JOBS_MAX];
@@ -87,7 +88,7 @@ void post_result(struct job *, size_t i, enum ll_outcome, uint16_t code, const c
  * defers all of it. The letter's arrival, origin, id fields are set here. */
 void post_append(struct job *, struct ll_letter *, struct ll_body_file *file);
 /* The Received field that begins what we prepend; false without a segment. */
-bool post_received(struct job *, struct ll_buf *out, int64_t unix_s);
+bool post_received(struct post *, struct ll_buf *out, int64_t unix_s);
 /* One more target; false when there are too many. */
 bool post_target(struct job *, struct ll_slice address, const struct ll_job_rcpt *of);
 /* Asks auth what every target is; post_known is called when all answers are there. */
@@ -98,6 +99,16 @@ bool post_read(struct job *, uint64_t offset, size_t n, struct ll_buf *out);
 /* report.c: REPORT. */
 void report_begin(struct job *);
 void report_known(struct job *); /* its target is known */
+
+/* Puts the DKIM signatures of a letter that starts here into prepend, where there are keys. */
+void post_sign(struct post *, struct ll_slice content, struct ll_buf *prepend);
+
+/* dmarc.c: aggregate reports (RFC 9990). */
+struct post_dmarc *post_dmarc_new(struct post *);
+int post_dmarc_seen(struct post_dmarc *, const struct ll_m_dmarc_seen *);
+int post_dmarc_dns(struct post_dmarc *, const struct ll_msg *);
+void post_dmarc_addr(struct post_dmarc *, const struct ll_msg *);
+void post_dmarc_tick(struct post_dmarc *);
 
 /* forward.c: FORWARD. */
 void forward_begin(struct job *);

@@ -215,7 +215,7 @@ static void facts_of(const struct job *j, struct ll_buf *out)
 }
 
 /* A report without its signature is better than none: who asked for it waits. */
-static void sign(struct post *p, struct ll_slice content, struct ll_buf *prepend)
+void post_sign(struct post *p, struct ll_slice content, struct ll_buf *prepend)
 {
     struct ll_dkim_signing *s = ll_dkim_signing_new(p->dkim, ll_unix_s());
 
@@ -247,8 +247,8 @@ static void append(struct job *j, uint8_t kind, struct ll_slice content, unsigne
     facts_of(j, &facts);
     ll_msg_split(content, &header, &body);
     l.header_length = (uint32_t)(content.n - body.n);
-    sign(j->post, content, &prepend);
-    if (facts.failed || !post_received(j, &prepend, l.arrived_ms / 1000)) {
+    post_sign(j->post, content, &prepend);
+    if (facts.failed || !post_received(j->post, &prepend, l.arrived_ms / 1000)) {
         post_result_all(j, LL_OUTCOME_DEFERRED, 451, "4.3.0", "the report cannot be stored now");
         post_finish(j, 0);
     } else {

@@ -141,7 +141,7 @@ static void test_channels(void **state)
 {
     assert_false(ll_msg_channel(LL_ROLE_FRONT_MX, LL_ROLE_FRONT_SUB));
     assert_false(ll_msg_channel(LL_ROLE_FRONT_MX, LL_ROLE_LOCAL));
-    assert_false(ll_msg_channel(LL_ROLE_FRONT_MX, LL_ROLE_POST));
+    assert_false(ll_msg_channel(LL_ROLE_FRONT_SUB, LL_ROLE_POST));
     assert_false(ll_msg_channel(LL_ROLE_RELAY, LL_ROLE_AUTH));
     assert_false(ll_msg_channel(LL_ROLE_KEEPER, LL_ROLE_AUTH));
     assert_false(ll_msg_allowed(LL_MSG_LOGIN_ASK, LL_ROLE_FRONT_MX, LL_ROLE_AUTH));
