@@ -511,6 +511,13 @@ def test_no_descriptors_left(dns):
             assert b"spf=pass" in mta.end()[0][1]
 
 
+def test_silence_does_not_hide_dmarc(dns):
+    """SPF of a silent zone waits; the author's policy is asked for, and kept."""
+    with Milter("--resolver", dns.address, "--check-timeout", "4") as m, m.connect() as mta:
+        mta.send(mta.letter(FORGED, b"x", sender="<joe@slow.test>"))
+        assert mta.end()[-1][1].startswith(b"550 5.7.26")
+
+
 def test_late_is_deferred(dns):
     with Milter("--resolver", dns.address, "--late", "defer", "--check-timeout", "1") as m:
         with m.connect() as mta:

@@ -6,8 +6,9 @@
 
 #include <stdlib.h>
 
-#define FIELD_MAX  65536 /* octets of a field that we add */
-#define MARK_FIELD "X-Quarantine: the sender is not proved\r\n"
+#define DMARC_SHARE 4     /* one part in so many of --check-timeout is DMARC's alone */
+#define FIELD_MAX   65536 /* octets of a field that we add */
+#define MARK_FIELD  "X-Quarantine: the sender is not proved\r\n"
 
 struct milter_letter {
     struct milter_session *s;
@@ -52,7 +53,8 @@ static void on_late(evutil_socket_t fd, short what, void *arg);
 
 static struct ll_check *check_new(const struct milter_session *s)
 {
-    struct ll_check_input in = {.helo = ll_buf_slice(&s->helo),
+    struct ll_check_input in = {.iprev = true,
+                                .helo = ll_buf_slice(&s->helo),
                                 .mail_from = ll_buf_slice(&s->reverse),
                                 .receiver = authserv_id(s),
                                 .unix_s = ll_unix_s(),
@@ -421,24 +423,39 @@ static void on_progress(void *arg)
         finish(l);
 }
 
+/* So many parts of --check-timeout. */
+static void wait_for_dns(struct milter_letter *l, int64_t parts)
+{
+    int64_t ms = l->s->m->o.check_s * 1000 * parts / DMARC_SHARE;
+    struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+    event_add(l->timer, &wait);
+}
+
+/* The zones that a sender names may be silent; the policy of the author's domain is asked for
+ * nevertheless, in the last part of the time. */
 static void on_late(evutil_socket_t fd, short what, void *arg)
 {
     struct milter_letter *l = arg;
 
     (void)fd;
     (void)what;
-    ll_log(LL_LOG_WARNING, "milter-late", LL_FU("session", l->s->id),
-           LL_F("queue", ll_buf_slice(&l->queue_id)));
-    milter_asker_end(&l->asker);
-    ll_check_give_up(l->asker.check);
+    if (l->late) {
+        ll_check_give_up(l->asker.check);
+    } else {
+        ll_log(LL_LOG_WARNING, "milter-late", LL_FU("session", l->s->id),
+               LL_F("queue", ll_buf_slice(&l->queue_id)));
+        l->late = true;
+        wait_for_dns(l, 1);
+        ll_check_hurry(l->asker.check);
+        milter_pump(&l->asker);
+    }
     if (ll_check_done(l->asker.check))
         finish(l);
 }
 
 void milter_letter_end(struct milter_letter *l)
 {
-    struct timeval wait = {(time_t)l->s->m->o.check_s, 0};
-
     l->ended = true;
     ll_buf_put_slice(&l->queue_id, ll_buf_slice(&l->s->queue_id));
     if (l->ours) {
@@ -450,7 +467,7 @@ void milter_letter_end(struct milter_letter *l)
     if (ll_check_done(l->asker.check))
         finish(l);
     else
-        event_add(l->timer, &wait);
+        wait_for_dns(l, DMARC_SHARE - 1);
 }
 
 bool milter_letter_ended(const struct milter_letter *l)

@@ -32,9 +32,11 @@
 #define MILTER_HEADER_MAX   LL_DKIM_HEADER_MAX
 #define MILTER_OUT_MAX      (4u << 20) /* octets that wait to be written to one connection */
 #define MILTER_ASKS_MAX     16384      /* DNS questions at a time, */
-#define MILTER_ASKS_LETTER  32         /* of those, of one letter */
-#define MILTER_IDLE_S       3600       /* an MTA holds its connection while its client thinks */
-#define MILTER_CHECK_S      30         /* the end of a letter waits so long for DNS */
+#define MILTER_ASKS_SENDERS                                                                        \
+    1024                      /* of those, of the zones that senders name: DMARC's find a socket */
+#define MILTER_ASKS_LETTER 32 /* of those, of one letter */
+#define MILTER_IDLE_S      3600 /* an MTA holds its connection while its client thinks */
+#define MILTER_CHECK_S     30   /* the end of a letter waits so long for DNS */
 
 struct milter_key {
     struct ll_dns_name domain, selector;

@@ -93,7 +93,8 @@ static bool ask(struct milter_asker *asker, const struct ll_need *need)
     struct milter *m = asker->m;
     struct milter_ask *q;
 
-    if (need->kind != LL_NEED_DNS || m->asks >= MILTER_ASKS_MAX)
+    if (need->kind != LL_NEED_DNS ||
+        m->asks >= (ll_check_at_dmarc(asker->check) ? MILTER_ASKS_MAX : MILTER_ASKS_SENDERS))
         return false;
     q = calloc(1, sizeof(*q));
     if (!q)
