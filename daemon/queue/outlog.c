@@ -74,11 +74,8 @@ static void *log_thread(void *arg)
     const uint64_t one = 1;
 
     for (;;) {
-        pthread_mutex_lock(&o->lock);
-        while (!o->loaded)
-            pthread_cond_wait(&o->work, &o->lock);
-        o->loaded = false;
-        pthread_mutex_unlock(&o->lock);
+        while (sem_wait(&o->loaded) != 0)
+            ; /* EINTR */
         o->error = round_of_thread(o);
         while (write(o->wake, &one, sizeof(one)) < 0 && errno == EINTR)
             ;
@@ -450,10 +447,7 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
         o->cap_removals = cap;
     }
     o->busy = true;
-    pthread_mutex_lock(&o->lock);
-    o->loaded = true;
-    pthread_cond_signal(&o->work);
-    pthread_mutex_unlock(&o->lock);
+    sem_post(&o->loaded);
 }
 
 static uint64_t log_limit(const struct queue *q)
@@ -492,10 +486,8 @@ int outlog_init(struct queue *q)
     ll_buf_init(&o->receipts_flight, GATHER_MAX);
     o->fd = -1;
     o->receipts_fd = -1;
-    pthread_mutex_init(&o->lock, NULL);
-    pthread_cond_init(&o->work, NULL);
     o->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (o->wake < 0 || outlog_replay(q) != 0)
+    if (o->wake < 0 || sem_init(&o->loaded, 0, 0) != 0 || outlog_replay(q) != 0)
         return -1;
     /* On a full disk we start all the same, and hand nothing out until there is a log. */
     o->broken = log_begin(q) != 0;

@@ -25,6 +25,7 @@
 #include "letterlock/spool.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #define WHEEL_SLOTS       4096 /* of one second each */
 #define JOBS_MAX          4096 /* jobs out at a time, all carriers together */
@@ -245,12 +246,10 @@ struct outlog {
     uint32_t receipts_day;
     bool broken;     /* a write or flush failed: nothing is handed out until a new log is whole */
     bool busy;       /* the thread is at work */
-    bool loaded;     /* under the lock: there is work */
+    sem_t loaded;    /* there is work for the thread */
     int error;       /* of the thread's last round */
     uint64_t rounds; /* of the thread that ended well */
     pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t work;
     int wake;
     struct event *wake_event, *kick;
     uint64_t flushed_size;
