@@ -263,8 +263,10 @@ static int take_job(struct ll_peer *peer, uint64_t id, struct ll_slice job, stru
     struct local *l = peer->proc->state;
     struct delivery *d = calloc(1, sizeof(*d));
 
-    if (!d)
+    if (!d) {
         ll_proc_no_memory("a job");
+        return -1; /* not reached; cppcheck does not see that */
+    }
     d->id = id;
     d->fd = fd;
     ll_arena_init(&d->arena, JOB_ARENA_MAX);
