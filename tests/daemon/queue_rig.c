@@ -218,8 +218,11 @@ void rig_settle(void)
     uint64_t end = ll_now_ms() + 60000;
 
     for (int quiet = 0; quiet < 10; quiet++) {
-        if (!rig.q->log.busy)
-            event_active(rig.q->log.kick, EV_TIMEOUT, 0);
+        /* Only where it has work: an empty round would make it busy again, and ten quiet turns
+         * luck. */
+        if (!outlog_idle(rig.q) || rig.q->log.checkpoint || rig.q->log.checkpoint_last)
+            if (!rig.q->log.busy)
+                event_active(rig.q->log.kick, EV_TIMEOUT, 0);
         rig_turn();
         if (rests())
             continue;
