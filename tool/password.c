@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -38,32 +39,86 @@ static int from_file(const char *path, struct ll_buf *ret)
     return ok ? 0 : ll_fail(EX_DATAERR, "%s: no password in its first line", path);
 }
 
-/* The user's own command in the user's own shell, as in `--password-command "pass show mail"`. */
-static int from_command(const char *command, struct ll_buf *ret)
+/* Runs a program and takes the first line that it prints. *ret_status: how it ended. */
+static int from_program(char *const argv[], struct ll_buf *ret, bool *ret_line, int *ret_status)
 {
-    int out[2], status = 0;
-    bool ok;
+    int out[2];
     pid_t pid;
 
     if (pipe2(out, O_CLOEXEC) < 0 || (pid = fork()) < 0)
         return ll_fail(EX_OSERR, "%s", strerror(errno));
     if (pid == 0) {
         if (dup2(out[1], STDOUT_FILENO) >= 0)
-            execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+            execv(argv[0], argv);
         _exit(127);
     }
     close(out[1]);
-    ok = read_line(out[0], ret);
+    *ret_line = read_line(out[0], ret);
     close(out[0]);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
         ;
+    return 0;
+}
+
+/* The user's own command in the user's own shell, as in `--password-command "pass show mail"`. */
+static int from_command(const char *command, struct ll_buf *ret)
+{
+    char *const argv[] = {(char *)"/bin/sh", (char *)"-c", (char *)command, NULL};
+    int ended = 0, status;
+    bool ok = false;
+
+    status = from_program(argv, ret, &ok, &ended);
+    if (status != 0)
+        return status;
     if (!ok)
         return ll_fail(EX_DATAERR, "the password command printed no password");
     /* It may well die of SIGPIPE behind its first line. */
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+    if (WIFEXITED(ended) && WEXITSTATUS(ended) != 0)
         return ll_fail(EX_UNAVAILABLE, "the password command ended with status %d",
-                       WEXITSTATUS(status));
+                       WEXITSTATUS(ended));
     return 0;
+}
+
+/* build/letterlock has build/libexec/ beside it; /usr/bin/letterlock has /usr/libexec/letterlock/.
+ */
+static char *keyring_program(void)
+{
+    static const char *const places[] = {"libexec", "../libexec/letterlock"};
+    char self[PATH_MAX], *path = NULL;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (n <= 0)
+        return NULL;
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    for (size_t i = 0; i < LL_COUNT(places); i++) {
+        if (asprintf(&path, "%s/%s/ll-keyring", self, places[i]) < 0)
+            return NULL;
+        if (access(path, X_OK) == 0)
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
+static int from_keyring(const char *const attributes[], struct ll_buf *ret)
+{
+    char *argv[16] = {keyring_program()};
+    int ended = 0, status;
+    bool ok = false;
+
+    if (!argv[0])
+        return ll_fail(EX_UNAVAILABLE, "no keyring: the program ll-keyring is not installed; use "
+                                       "password-file or password-command");
+    for (size_t i = 0; attributes[i] && i + 2 < LL_COUNT(argv); i++)
+        argv[i + 1] = (char *)attributes[i];
+    status = from_program(argv, ret, &ok, &ended);
+    free(argv[0]);
+    if (status != 0 || (ok && WIFEXITED(ended) && WEXITSTATUS(ended) == 0))
+        return status;
+    /* What was wrong, the program has said. */
+    return ll_fail(EX_UNAVAILABLE, "no password from the keyring; password-file and "
+                                   "password-command need none");
 }
 
 static bool ask(int tty, const char *prompt, struct ll_buf *ret)
@@ -104,7 +159,9 @@ static int from_terminal(bool anew, struct ll_buf *ret)
 
 int ll_password_get(const struct ll_password_from *from, bool anew, struct ll_buf *ret)
 {
-    if ((from->file != NULL) + from->from_stdin + (from->command != NULL) > 1)
+    if ((from->file != NULL) + from->from_stdin + (from->command != NULL) +
+            (from->keyring[0] != NULL) >
+        1)
         return ll_fail(EX_USAGE, "the password can come from one place only");
     ll_buf_init(ret, LL_PASSWORD_ROOM + 1);
     ll_buf_room(ret, LL_PASSWORD_ROOM + 1);
@@ -112,6 +169,8 @@ int ll_password_get(const struct ll_password_from *from, bool anew, struct ll_bu
         return from_file(from->file, ret);
     if (from->command)
         return from_command(from->command, ret);
+    if (from->keyring[0])
+        return from_keyring(from->keyring, ret);
     if (from->from_stdin)
         return read_line(STDIN_FILENO, ret) ? 0 : ll_fail(EX_DATAERR, "no password on stdin");
     return from_terminal(anew, ret);

@@ -113,7 +113,7 @@ static int make_client(struct ll_send *s)
 
 static int take_login(struct ll_send *s)
 {
-    bool given = s->from_where.file || s->from_where.command;
+    bool given = s->from_where.file || s->from_where.command || s->from_where.keyring[0];
 
     if (!s->user)
         return given ? ll_fail(EX_USAGE, "a password, but no --user") : 0;
@@ -205,6 +205,10 @@ static int report(struct ll_send *s)
 void ll_send_release(struct ll_send *s)
 {
     ll_buf_wipe(&s->password);
+    for (size_t i = 0; i < s->n_out; i++)
+        ll_buf_release(&s->out[i].text);
+    free(s->out);
+    ll_config_free(s->config);
     ll_buf_release(&s->text);
     ll_buf_release(&s->envid);
     ll_tls_client_free(s->client);
@@ -235,7 +239,9 @@ int ll_cmd_send(int argc, char **argv)
     struct ll_send s = {.text = LL_BUF(LL_SEND_LETTER_MAX + (LL_SEND_LETTER_MAX >> 2))};
     const char *notify = NULL, *ret = NULL, *envid = NULL;
     const struct ll_opt opts[] = {
+        LL_CONFIG_OPTS(s.config_from),
         LL_SEND_OPTS(s),
+        {"direct", 0, LL_OPT_FLAG, &s.direct, NULL, "to MX, though the account has a server"},
         {"from", 'f', LL_OPT_TEXT, &s.from_text, "ADDR", "envelope sender (default: From)"},
         {NULL, 't', LL_OPT_FLAG, &s.from_header, NULL, "recipients from To, Cc and Bcc as well"},
         {"notify", 'N', LL_OPT_TEXT, &notify, "WHEN",
@@ -263,7 +269,11 @@ int ll_cmd_send(int argc, char **argv)
     ll_arena_init(&s.arena, LL_SEND_ARENA);
     if (s.mx_port > 0 && s.mx_port < 65536)
         s.port = (uint16_t)s.mx_port;
-    status = ll_send_connection(&s);
+    status = ll_send_read(&s);
+    if (status == 0)
+        status = ll_send_account(&s);
+    if (status == 0)
+        status = ll_send_connection(&s);
     if (status == 0 && notify)
         status = ll_send_notify(&s, "--notify", notify);
     if (status == 0 && ret)
@@ -272,6 +282,8 @@ int ll_cmd_send(int argc, char **argv)
         status = ll_send_envid(&s, "--envid", envid);
     if (status == 0)
         status = ll_send_letter(&s, &words);
+    if (status == 0)
+        status = ll_send_add(&s, &s.text, s.rcpt, s.n_rcpt);
     if (status == 0)
         status = s.dry_run ? ll_send_plan(&s) : ll_send_all(&s);
     if (status == 0 && !s.dry_run)

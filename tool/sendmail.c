@@ -328,8 +328,12 @@ static int send_letter(struct run *r)
         status = ll_local_open(r->socket, &local);
     if (status == 0) {
         r->send.local = r->send.server ? NULL : &local;
-        status = ll_send_letter(&r->send, &r->words);
+        status = ll_send_read(&r->send);
     }
+    if (status == 0)
+        status = ll_send_letter(&r->send, &r->words);
+    if (status == 0)
+        status = ll_send_add(&r->send, &r->send.text, r->send.rcpt, r->send.n_rcpt);
     if (status == 0)
         status = ll_send_all(&r->send);
     if (status == 0)

@@ -59,10 +59,13 @@ struct ll_password_from {
     const char *file;
     bool from_stdin;
     const char *command; /* run by the user's own shell; only where the command offers it */
+    const char
+        *keyring[7]; /* NAME, VALUE ...: its attributes in the desktop's keyring; NULL ends */
 };
 
-/* The first line of the file, of stdin or of the command's output, else (a terminal is there) asked
- * for without echo, twice when `anew`. 0 and the password in *ret (wipe it), or a status. */
+/* The first line of the file, of stdin or of the command's output, the keyring's, else (a terminal
+ * is there) asked for without echo, twice when `anew`. 0 and the password in *ret (wipe it), or a
+ * status. */
 int ll_password_get(const struct ll_password_from *, bool anew, struct ll_buf *ret);
 
 /* ---- files ---------------------------------------------------------------------------------- */

@@ -87,7 +87,7 @@ static void find_header(struct ll_buf *text)
     *text = whole;
 }
 
-static int read_letter(struct ll_send *s)
+int ll_send_read(struct ll_send *s)
 {
     struct ll_buf raw = LL_BUF(LL_SEND_LETTER_MAX);
     struct ll_msg_wire wire = {0};
@@ -299,9 +299,6 @@ static int mend_header(struct ll_send *s)
     if (e != LL_MSG_OK) {
         status = ll_fail(EX_DATAERR, "%s", ll_msg_error_info(e)->text);
     } else {
-        e = ll_msg_facts(header, &facts);
-        s->smtputf8 = facts.eight_bit;
-        s->eightbit = facts.eight_bit || !ll_is_ascii(body);
         if (changed) {
             struct ll_buf whole = LL_BUF(LL_SEND_LETTER_MAX + 4 * LL_MSG_HEADER_MAX);
 
@@ -411,7 +408,9 @@ static int take_sender(struct ll_send *s)
     if (s->from_text)
         author = ll_slice_str(s->from_text);
     else if ((s->sendmail && s->local) || ll_msg_author(header, &s->arena, &author) != LL_MSG_OK)
-        author = s->user && strchr(s->user, '@') ? ll_slice_str(s->user) : own_address(s);
+        author = s->account && s->account->from    ? ll_slice_str(s->account->from)
+                 : s->user && strchr(s->user, '@') ? ll_slice_str(s->user)
+                                                   : own_address(s);
     if (author.n > 2 && author.p[0] == '<' && author.p[author.n - 1] == '>')
         author = ll_slice_cut(author, 1, author.n - 1);
     if (parse_address(s, author, &s->from) != LL_ADDR_OK)
@@ -420,14 +419,32 @@ static int take_sender(struct ll_send *s)
     return 0;
 }
 
+int ll_send_add(struct ll_send *s, struct ll_buf *text, struct ll_sent *rcpt, size_t n_rcpt)
+{
+    struct ll_outgoing *v = reallocarray(s->out, s->n_out + 1, sizeof(*v));
+    struct ll_slice header, body;
+    struct ll_msg_facts facts = {0};
+
+    if (!v || text->failed)
+        return ll_fail(EX_OSERR, "no memory");
+    s->out = v;
+    v = &s->out[s->n_out++];
+    *v = (struct ll_outgoing){.text = *text, .rcpt = rcpt, .n_rcpt = n_rcpt};
+    *text = LL_BUF(text->max);
+    ll_msg_split(ll_buf_slice(&v->text), &header, &body);
+    if (ll_msg_facts(header, &facts) != LL_MSG_OK)
+        return ll_fail(EX_DATAERR, "the letter's header is over the limits");
+    v->smtputf8 = facts.eight_bit;
+    v->eightbit = facts.eight_bit || !ll_is_ascii(body);
+    return 0;
+}
+
 int ll_send_letter(struct ll_send *s, const struct ll_words *words)
 {
     int status;
 
     own_name(s->own_name, sizeof(s->own_name));
-    status = read_letter(s);
-    if (status == 0)
-        status = take_sender(s);
+    status = take_sender(s);
     if (status == 0)
         status = take_recipients(s, words);
     return status ? status : mend_header(s);

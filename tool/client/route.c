@@ -15,12 +15,13 @@ static void set_result(struct ll_sent *r, enum ll_smtpc_outcome outcome, uint16_
     snprintf(r->text, sizeof(r->text), "%s", text);
 }
 
-static struct ll_session_letter letter_of(const struct ll_send *s, struct ll_sent *rcpt, size_t n)
+static struct ll_session_letter letter_of(const struct ll_send *s, const struct ll_outgoing *o,
+                                          struct ll_sent *rcpt, size_t n)
 {
     return (struct ll_session_letter){.reverse_path = ll_mailbox_text(&s->from),
-                                      .content = ll_buf_slice(&s->text),
-                                      .eightbit = s->eightbit,
-                                      .smtputf8 = s->smtputf8,
+                                      .content = ll_buf_slice(&o->text),
+                                      .eightbit = o->eightbit,
+                                      .smtputf8 = o->smtputf8,
                                       .notify = ll_slice_str(s->notify),
                                       .ret = ll_slice_str(s->ret),
                                       .envid = ll_buf_slice(&s->envid),
@@ -29,8 +30,8 @@ static struct ll_session_letter letter_of(const struct ll_send *s, struct ll_sen
 }
 
 /* Tries one host for these recipients. True: every one of them is known now. */
-static bool try_host(struct ll_send *s, struct ll_resolver *r, struct ll_slice host,
-                     struct ll_sent *rcpt, size_t n, struct ll_sent *failed)
+static bool try_host(struct ll_send *s, const struct ll_outgoing *o, struct ll_resolver *r,
+                     struct ll_slice host, struct ll_sent *rcpt, size_t n, struct ll_sent *failed)
 {
     struct ll_endpoint at[LL_ADDRESSES_MAX];
     struct ll_session_conf conf = {.host = host,
@@ -42,7 +43,7 @@ static bool try_host(struct ll_send *s, struct ll_resolver *r, struct ll_slice h
                                    .user = ll_slice_str(s->user),
                                    .password = ll_buf_slice(&s->password),
                                    .own_name = ll_slice_str(s->own_name)};
-    const struct ll_session_letter letter = letter_of(s, rcpt, n);
+    const struct ll_session_letter letter = letter_of(s, o, rcpt, n);
     bool later, all = true;
 
     conf.n_at = ll_resolver_addresses(r, host, s->port, at, &later);
@@ -75,19 +76,19 @@ static void give_up(struct ll_sent *rcpt, size_t n, const struct ll_sent *failed
         }
 }
 
-static void by_local(struct ll_send *s)
+static void by_local(struct ll_send *s, const struct ll_outgoing *o)
 {
     const struct ll_session_conf conf = {
         .tls = LL_SMTPC_TLS_NONE, .own_name = LL_LIT("localhost"), .local = s->local};
-    const struct ll_session_letter letter = letter_of(s, s->rcpt, s->n_rcpt);
+    const struct ll_session_letter letter = letter_of(s, o, o->rcpt, o->n_rcpt);
     struct ll_sent failed = {0};
 
     if (!ll_session_send(&conf, &letter, &failed))
-        give_up(s->rcpt, s->n_rcpt, &failed);
+        give_up(o->rcpt, o->n_rcpt, &failed);
 }
 
-static void by_mx(struct ll_send *s, struct ll_resolver *r, struct ll_slice domain,
-                  struct ll_sent *rcpt, size_t n)
+static void by_mx(struct ll_send *s, const struct ll_outgoing *o, struct ll_resolver *r,
+                  struct ll_slice domain, struct ll_sent *rcpt, size_t n)
 {
     struct ll_mx mx[LL_MX_MAX];
     struct ll_buf why = LL_BUF(512);
@@ -97,11 +98,11 @@ static void by_mx(struct ll_send *s, struct ll_resolver *r, struct ll_slice doma
     bool secure, done = false;
 
     if (domain.p[0] == '[') { /* an address literal: that host, and no DNS */
-        done = try_host(s, r, domain, rcpt, n, &failed);
+        done = try_host(s, o, r, domain, rcpt, n, &failed);
     } else {
         result = ll_resolver_mx(r, domain, mx, &n_mx, &secure, &why);
         for (size_t i = 0; !done && i < n_mx; i++)
-            done = try_host(s, r, ll_dns_name_slice(&mx[i].host), rcpt, n, &failed);
+            done = try_host(s, o, r, ll_dns_name_slice(&mx[i].host), rcpt, n, &failed);
     }
     if (result == LL_MX_NULL)
         set_result(&failed, LL_SMTPC_REFUSED, 1, 10, ll_buf_str(&why));
@@ -124,31 +125,37 @@ static int by_domain(const void *a, const void *b)
     return ll_slice_cmp(domain_of(a), domain_of(b));
 }
 
+static void by_server(struct ll_send *s, const struct ll_outgoing *o, struct ll_resolver *r)
+{
+    struct ll_sent failed = {0};
+
+    if (!try_host(s, o, r, s->host, o->rcpt, o->n_rcpt, &failed))
+        give_up(o->rcpt, o->n_rcpt, &failed);
+}
+
+static void by_domains(struct ll_send *s, const struct ll_outgoing *o, struct ll_resolver *r)
+{
+    qsort(o->rcpt, o->n_rcpt, sizeof(*o->rcpt), by_domain);
+    for (size_t i = 0, k; i < o->n_rcpt; i = k) {
+        for (k = i + 1; k < o->n_rcpt && by_domain(&o->rcpt[i], &o->rcpt[k]) == 0; k++)
+            ;
+        by_mx(s, o, r, domain_of(&o->rcpt[i]), o->rcpt + i, k - i);
+    }
+}
+
 int ll_send_all(struct ll_send *s)
 {
-    struct ll_resolver *r;
+    struct ll_resolver *r = s->local ? NULL : ll_resolver_new(&s->resolver);
 
-    if (s->local) {
-        by_local(s);
-        return 0;
-    }
-    r = ll_resolver_new(&s->resolver);
-    if (!r)
+    if (!s->local && !r)
         return EX_CONFIG;
-    if (s->server) {
-        struct ll_sent failed = {0};
-
-        if (!try_host(s, r, s->host, s->rcpt, s->n_rcpt, &failed))
-            give_up(s->rcpt, s->n_rcpt, &failed);
-        ll_resolver_free(r);
-        return 0;
-    }
-    qsort(s->rcpt, s->n_rcpt, sizeof(*s->rcpt), by_domain);
-    for (size_t i = 0, k; i < s->n_rcpt; i = k) {
-        for (k = i + 1; k < s->n_rcpt && by_domain(&s->rcpt[i], &s->rcpt[k]) == 0; k++)
-            ;
-        by_mx(s, r, domain_of(&s->rcpt[i]), s->rcpt + i, k - i);
-    }
+    for (size_t i = 0; i < s->n_out; i++)
+        if (s->local)
+            by_local(s, &s->out[i]);
+        else if (s->server)
+            by_server(s, &s->out[i], r);
+        else
+            by_domains(s, &s->out[i], r);
     ll_resolver_free(r);
     return 0;
 }
@@ -188,8 +195,10 @@ int ll_send_plan(struct ll_send *s)
     qsort(s->rcpt, s->n_rcpt, sizeof(*s->rcpt), by_domain);
     for (size_t i = 0; i < s->n_rcpt; i++)
         printf("to: <%.*s>\n", LL_FMT(s->rcpt[i].address));
-    printf("size: %zu octets%s%s\nTLS: %s\n", s->text.n, s->eightbit ? ", 8BITMIME" : "",
-           s->smtputf8 ? ", SMTPUTF8" : "", modes[s->tls]);
+    for (size_t i = 0; i < s->n_out; i++)
+        printf("size: %zu octets%s%s\n", s->out[i].text.n, s->out[i].eightbit ? ", 8BITMIME" : "",
+               s->out[i].smtputf8 ? ", SMTPUTF8" : "");
+    printf("TLS: %s\n", modes[s->tls]);
     if (s->server)
         printf("server: %.*s:%u%s%s\n", LL_FMT(s->host), s->port, s->user ? ", login " : "",
                s->user ? s->user : "");

@@ -5,6 +5,7 @@
 #define LL_TOOL_CLIENT_SEND_H
 
 #include "letterlock/addr.h"
+#include "tool/client/config.h"
 #include "tool/client/local.h"
 #include "tool/client/session.h"
 #include "tool/tool.h"
@@ -13,7 +14,21 @@
 #define LL_SEND_PINS_MAX   8
 #define LL_SEND_ARENA      ((size_t)16 << 20) /* octets of addresses */
 
+/* One letter as it goes out: what is sealed goes once to those who see each other, and once to each
+ * hidden recipient. */
+struct ll_outgoing {
+    struct ll_buf text; /* wire form */
+    bool eightbit, smtputf8;
+    struct ll_sent *rcpt; /* some of ll_send.rcpt */
+    size_t n_rcpt;
+};
+
 struct ll_send {
+    /* as settled: options count first */
+    struct ll_config_from config_from;
+    struct ll_config *config;
+    const struct ll_account *account; /* NULL: none */
+    bool direct;                      /* to MX, whatever the account says */
     /* as asked */
     const char *server, *user, *tls_word, *ca, *from_text;
     struct ll_password_from from_where;
@@ -37,11 +52,12 @@ struct ll_send {
     struct ll_buf password;
     char own_name[256]; /* "" where this machine has none that is good for EHLO */
     /* the letter */
-    struct ll_buf text; /* wire form */
+    struct ll_buf text; /* as it was read, in wire form */
     struct ll_mailbox from;
-    bool eightbit, smtputf8;
     struct ll_sent *rcpt;
     size_t n_rcpt;
+    struct ll_outgoing *out;
+    size_t n_out;
     struct ll_arena arena;
 };
 
@@ -62,11 +78,18 @@ struct ll_send {
         "insecure", 0, LL_OPT_FLAG, &(s).insecure, NULL, "TLS, but no look at the certificate"     \
     }
 
-/* What the options say about the server: address, TLS, login. 0 or a status. */
+/* Reads the letter from stdin. 0 or a status. */
+int ll_send_read(struct ll_send *);
+/* Reads the settings, chooses the account (by --account, else --from, else the letter's From) and
+ * fills in what no option says. 0 or a status. */
+int ll_send_account(struct ll_send *);
+/* What is asked about the server: address, TLS, login. 0 or a status. */
 int ll_send_connection(struct ll_send *);
-/* Reads the letter from stdin, finds sender and recipients (words, and with from_header its
- * fields), and mends its header. 0 or a status. */
+/* Finds sender and recipients (words, and with from_header its fields), and mends the header of
+ * the letter that was read. 0 or a status. */
 int ll_send_letter(struct ll_send *, const struct ll_words *);
+/* Takes text (and leaves it empty) as what goes out to those recipients. 0 or a status. */
+int ll_send_add(struct ll_send *, struct ll_buf *text, struct ll_sent *rcpt, size_t n_rcpt);
 void ll_send_release(struct ll_send *);
 
 /* Options of RFC 3461; `option` is how the user wrote it, for the sentence on what is wrong. They

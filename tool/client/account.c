@@ -1,0 +1,66 @@
+/* See tool/client/send.h: what the settings of an account add to the options. */
+#include "letterlock/msg.h"
+#include "tool/client/send.h"
+
+/* With --server the account's server, and what belongs to it, do not count: a login there is none
+ * here. */
+static int take_server_of(struct ll_send *s, const struct ll_account *a)
+{
+    struct ll_password_from *from = &s->from_where;
+    size_t n = 0;
+
+    if (s->direct || !a->server || (s->server && !s->config_from.account))
+        return 0;
+    if (!from->file && !from->command) {
+        from->file = a->password_file;
+        from->command = a->password_command;
+        if (a->password) {
+            struct ll_slice host = ll_slice_str(s->server ? s->server : a->server);
+
+            host = ll_slice_cut(host, 0, ll_slice_find(host, ':'));
+            *from = (struct ll_password_from){.keyring = {"host", ll_arena_str(&s->arena, host),
+                                                          "service", "smtp", "user",
+                                                          s->user ? s->user : a->user}};
+        }
+    }
+    if (!s->server)
+        s->server = a->server;
+    if (!s->user)
+        s->user = a->user;
+    if (!s->tls_word)
+        s->tls_word = a->tls;
+    if (s->pins.n == 0 && !s->ca && !s->insecure) {
+        s->ca = a->ca;
+        s->insecure = a->insecure;
+        while (a->pin[n])
+            n++;
+        s->pins = (struct ll_words){(const char **)a->pin, n};
+    }
+    return 0;
+}
+
+int ll_send_account(struct ll_send *s)
+{
+    struct ll_slice header, body, address = ll_slice_str(s->from_text);
+    int status;
+
+    s->config = ll_config_load(s->config_from.file, &status);
+    if (!s->config)
+        return status;
+    if (s->direct && s->server)
+        return ll_fail(EX_USAGE, "--direct goes to MX, --server does not: give one of them");
+    ll_msg_split(ll_buf_slice(&s->text), &header, &body);
+    if (!s->from_text && ll_msg_author(header, &s->arena, &address) != LL_MSG_OK)
+        address = LL_LIT("");
+    s->account = ll_config_account(s->config, s->config_from.account, address, &status);
+    if (s->account &&
+        (s->account->sign || (s->account->seal && strcmp(s->account->seal, "none") != 0)))
+        return ll_fail(EX_UNAVAILABLE, "letters are not sealed or signed yet");
+    if (status == 0 && s->account)
+        status = take_server_of(s, s->account);
+    if (!s->resolver.resolver)
+        s->resolver.resolver = s->config->resolver;
+    if (!s->resolver.trust_anchor)
+        s->resolver.trust_anchor = s->config->trust_anchor;
+    return status;
+}
