@@ -125,6 +125,14 @@ enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
 enum ll_msg_error ll_msg_recipients(struct ll_slice header, struct ll_arena *arena,
                                     struct ll_msg_address **ret, size_t *ret_count);
 
+/* ---- dates ---------------------------------------------------------------------------------- */
+
+/* Reads a date-time (RFC 5322 3.3, and 4.3: comments, years of two digits, zones by name; one that
+ * says nothing is taken for UTC). *ret_offset_min (may be NULL): the zone, minutes east of
+ * Greenwich. false: it is none, or no day of the calendar. What stands behind it is not looked at.
+ */
+bool ll_msg_date(struct ll_slice body, int64_t *ret_unix_s, int *ret_offset_min);
+
 /* ---- builders ------------------------------------------------------------------------------ */
 
 /* Appends "Name: body CR LF", folded at blanks before LL_MSG_LINE_GOOD where it can be. False, and

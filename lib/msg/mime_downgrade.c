@@ -1,4 +1,6 @@
-/* A letter for a server without 8BITMIME (RFC 6152 3). See include/letterlock/mime.h. */
+/* A letter for a server without 8BITMIME (RFC 6152 3), or safe for signing (RFC 3156 5). See
+ * include/letterlock/mime.h. */
+#include "compose_write.h"
 #include "letterlock/mime.h"
 #include "letterlock/msg.h"
 
@@ -6,6 +8,7 @@ struct writer {
     const struct ll_mime *mime;
     struct ll_buf *out;
     const uint8_t *at; /* how far the original has been dealt with */
+    bool safe;         /* for signing, not only 7-bit */
 };
 
 /* Preambles and epilogues: nobody shows them (RFC 2046 5.1.1), but they must not hold octets above
@@ -37,6 +40,12 @@ static bool is_text(const struct ll_mime_part *p)
     return ll_mime_is(p, "text", NULL) || ll_mime_is(p, "message", NULL);
 }
 
+static void put_field(struct writer *w, const struct ll_msg_field *f)
+{
+    if (!w->safe || f->bad || !ll_compose_field_to_ascii(w->out, f))
+        ll_buf_put_slice(w->out, f->raw);
+}
+
 /* The header with another transfer encoding, and with what a part without type needs now. */
 static void put_header(struct writer *w, const struct ll_mime_part *p, const char *encoding)
 {
@@ -48,7 +57,7 @@ static void put_header(struct writer *w, const struct ll_mime_part *p, const cha
         type |= !f.bad && ll_slice_caseeq(f.name, LL_LIT("Content-Type"));
         version |= !f.bad && ll_slice_caseeq(f.name, LL_LIT("MIME-Version"));
         if (f.bad || !ll_slice_caseeq(f.name, LL_LIT("Content-Transfer-Encoding")))
-            ll_buf_put_slice(w->out, f.raw);
+            put_field(w, &f);
         else if (!done)
             ll_buf_printf(w->out, "Content-Transfer-Encoding: %s\r\n", encoding);
         done |= !f.bad && ll_slice_caseeq(f.name, LL_LIT("Content-Transfer-Encoding"));
@@ -68,7 +77,8 @@ static enum ll_mime_error put_leaf(struct writer *w, const struct ll_mime_part *
     bool quoted = is_text(p);
     struct ll_buf plain = LL_BUF(p->body.n + 1);
 
-    if (p->encoding == LL_MIME_UNKNOWN_ENCODING || p->encoding == LL_MIME_BASE64_ENCODING)
+    if (p->encoding == LL_MIME_UNKNOWN_ENCODING ||
+        (p->encoding == LL_MIME_BASE64_ENCODING && !w->safe))
         return LL_MIME_BINARY;
     ll_mime_decode((enum ll_mime_encoding)p->encoding, p->body, &plain);
     put_header(w, p, quoted ? "quoted-printable" : "base64");
@@ -83,33 +93,70 @@ static enum ll_mime_error put_leaf(struct writer *w, const struct ll_mime_part *
     return LL_MIME_OK;
 }
 
-enum ll_mime_error ll_mime_to_7bit(struct ll_slice letter, const struct ll_mime *m,
-                                   struct ll_buf *out)
+/* May this content stand as it is? */
+static bool is_fine(const struct writer *w, const struct ll_mime_part *p)
 {
-    struct writer w = {.mime = m, .out = out, .at = letter.p};
+    return w->safe ? ll_compose_safe(p->body, LL_MSG_LINE_MAX) : ll_is_ascii(p->body);
+}
+
+static void put_header_as_is(struct writer *w, const struct ll_mime_part *p)
+{
+    struct ll_slice rest = p->header;
+    struct ll_msg_field f;
+
+    if (!w->safe || ll_is_ascii(p->header))
+        ll_buf_put_slice(w->out, p->header);
+    else
+        while (ll_msg_field_next(&rest, &f))
+            put_field(w, &f);
+    w->at = p->header.p + p->header.n;
+}
+
+static enum ll_mime_error put_letter(struct writer *w, struct ll_slice letter)
+{
+    const struct ll_mime *m = w->mime;
     enum ll_mime_error error = LL_MIME_OK;
 
     for (size_t i = 0; i < m->n && !error; i++) {
         const struct ll_mime_part *p = &m->part[i];
         bool whole = p->flags & (LL_MIME_MULTIPART | LL_MIME_MESSAGE);
         bool eight = p->encoding == LL_MIME_8BIT_ENCODING || p->encoding == LL_MIME_BINARY_ENCODING;
+        bool sealed = is_sealed(m, p);
 
         if (p->whole.n == 0)
             continue;
         if (seals(p) && !ll_is_ascii(p->body))
             return LL_MIME_SIGNED;
-        put_between(&w, p->header.p);
-        if (!whole && !ll_is_ascii(p->body)) {
-            error = put_leaf(&w, p);
-        } else if (whole && eight && !is_sealed(m, p)) {
-            put_header(&w, p, "7bit");
-            w.at = p->header.p + p->header.n;
+        put_between(w, p->header.p);
+        if (sealed) {
+            ll_buf_put_slice(w->out, p->header);
+            w->at = p->header.p + p->header.n;
+        } else if (!whole && !is_fine(w, p)) {
+            error = put_leaf(w, p);
+        } else if (eight && (whole || w->safe)) {
+            put_header(w, p, "7bit");
+            w->at = p->header.p + p->header.n;
         } else {
-            ll_buf_put_slice(out, p->header);
-            w.at = p->header.p + p->header.n;
+            put_header_as_is(w, p);
         }
     }
     if (!error)
-        put_between(&w, letter.p + letter.n);
-    return error ? error : out->failed ? LL_MIME_RESOURCE : LL_MIME_OK;
+        put_between(w, letter.p + letter.n);
+    return error ? error : w->out->failed ? LL_MIME_RESOURCE : LL_MIME_OK;
+}
+
+enum ll_mime_error ll_mime_to_7bit(struct ll_slice letter, const struct ll_mime *m,
+                                   struct ll_buf *out)
+{
+    struct writer w = {.mime = m, .out = out, .at = letter.p};
+
+    return put_letter(&w, letter);
+}
+
+enum ll_mime_error ll_mime_to_safe(struct ll_slice letter, const struct ll_mime *m,
+                                   struct ll_buf *out)
+{
+    struct writer w = {.mime = m, .out = out, .at = letter.p, .safe = true};
+
+    return put_letter(&w, letter);
 }
