@@ -8,7 +8,7 @@
 #include "letterlock/base.h"
 
 enum ll_role {
-#define ROLE(ID, name, program, workers) LL_ROLE_##ID,
+#define ROLE(ID, name, program, workers, life) LL_ROLE_##ID,
 #include "daemon/roles.def"
 #undef ROLE
     LL_ROLE_COUNT
@@ -78,6 +78,7 @@ enum ll_addr_kind {
     LL_ADDR_UNKNOWN, /* our domain, no such recipient */
     LL_ADDR_OUTSIDE, /* not a domain of ours */
     LL_ADDR_BOUNCE, /* an SRS address of ours that holds: post sends reports on, and nothing else */
+    LL_ADDR_REPORT, /* a report_address: tally takes the letter in; mailbox: of the same name */
     LL_ADDR_LATER,  /* could not be found out now */
 };
 

@@ -55,7 +55,8 @@ struct ll_role_ops {
 };
 
 extern const struct ll_role_ops ll_role_keeper, ll_role_auth, ll_role_dns, ll_role_queue,
-    ll_role_post, ll_role_local, ll_role_relay, ll_role_front, ll_role_control;
+    ll_role_post, ll_role_local, ll_role_relay, ll_role_front, ll_role_control, ll_role_tally,
+    ll_role_report;
 
 /* A peer of that role and worker number, or NULL while there is none. */
 struct ll_peer *ll_proc_peer(struct ll_proc *, enum ll_role, unsigned index);

@@ -5,13 +5,20 @@
 #include <stdio.h>
 
 static const char *const names[] = {
-#define ROLE(ID, name, program, workers) name,
+#define ROLE(ID, name, program, workers, life) name,
 #include "daemon/roles.def"
 #undef ROLE
 };
 
 static const char *const programs[] = {
-#define ROLE(ID, name, program, workers) program,
+#define ROLE(ID, name, program, workers, life) program,
+#include "daemon/roles.def"
+#undef ROLE
+};
+
+enum { STAYS, ONCE };
+static const uint8_t lives[] = {
+#define ROLE(ID, name, program, workers, life) life,
 #include "daemon/roles.def"
 #undef ROLE
 };
@@ -24,6 +31,11 @@ const char *ll_role_name(enum ll_role role)
 const char *ll_role_program(enum ll_role role)
 {
     return (unsigned)role < LL_ROLE_COUNT ? programs[role] : NULL;
+}
+
+bool ll_role_once(enum ll_role role)
+{
+    return (unsigned)role < LL_ROLE_COUNT && lives[role] == ONCE;
 }
 
 enum ll_role ll_role_of_name(const char *name)
@@ -39,7 +51,7 @@ enum ll_role ll_role_of_name(const char *name)
 unsigned ll_role_workers(const struct ll_conf *conf, enum ll_role role)
 {
     const int64_t workers[] = {
-#define ROLE(ID, name, program, workers) workers,
+#define ROLE(ID, name, program, workers, life) workers,
 #include "daemon/roles.def"
 #undef ROLE
     };

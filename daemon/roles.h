@@ -11,6 +11,7 @@
  *     aliases              AUTH reads
  *     key files            KEEPER, 0600; certificates: KEEPER reads
  *     password files       RELAY, 0600
+ *     reports/             TALLY, 0700
  *   spool_dir              QUEUE, 0700
  *   mail_dir               LOCAL, 0700
  */
@@ -29,6 +30,8 @@ int ll_role_uid(const struct ll_conf *, enum ll_role, uid_t *ret_uid, gid_t *ret
 unsigned ll_role_workers(const struct ll_conf *conf, enum ll_role);
 /* The program beside letterlockd; "" for super, NULL for no process. */
 const char *ll_role_program(enum ll_role);
+/* Does its process end by itself, when it has done its one thing? */
+bool ll_role_once(enum ll_role);
 /* The role of that name; LL_ROLE_COUNT when there is none. */
 enum ll_role ll_role_of_name(const char *name);
 

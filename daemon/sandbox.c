@@ -70,6 +70,16 @@ static void queue_paths(struct paths *p, const struct ll_conf *c)
     add(p, c->spool_dir, LL_ACCESS_WRITE);
 }
 
+static void tally_paths(struct paths *p, const struct ll_conf *c)
+{
+    struct ll_buf path = LL_BUF(4096);
+
+    ll_buf_printf(&path, "%s/reports", c->state_dir);
+    if (!path.failed)
+        add(p, ll_arena_str(p->arena, ll_buf_slice(&path)), LL_ACCESS_WRITE);
+    ll_buf_release(&path);
+}
+
 static void local_paths(struct paths *p, const struct ll_conf *c)
 {
     add(p, c->mail_dir, LL_ACCESS_WRITE);
@@ -93,12 +103,12 @@ static const struct ll_sandbox_path system_paths[] = {
 };
 
 struct row {
-    unsigned calls; /* groups of ll_sandbox_calls */
-    void (*paths)(struct paths *, const struct ll_conf *);
-    bool connect;     /* TCP to any port */
-    bool dns_ports;   /* TCP to the ports of DNS */
-    unsigned files;   /* descriptors */
-    bool per_session; /* and so many again a session */
+    unsigned calls;                                        /* groups of ll_sandbox_calls */
+    void (*paths)(struct paths *, const struct ll_conf *); /* NULL: no file at all */
+    bool connect;                                          /* TCP to any port */
+    bool dns_ports;                                        /* TCP to the ports of DNS */
+    unsigned files;                                        /* descriptors */
+    bool per_session;                                      /* and so many again a session */
 };
 
 #define STORE (LL_CALLS_OPEN | LL_CALLS_CHANGE | LL_CALLS_SETFL)
@@ -116,6 +126,8 @@ static const struct row rows[LL_ROLE_COUNT] = {
     [LL_ROLE_FRONT_MX] = {LL_CALLS_ACCEPT | LL_CALLS_FLUSH, no_paths, false, false, 1024, true},
     [LL_ROLE_FRONT_SUB] = {LL_CALLS_ACCEPT | LL_CALLS_FLUSH, no_paths, false, false, 1024, true},
     [LL_ROLE_CONTROL] = {LL_CALLS_ACCEPT, no_paths, false, false, 512, false},
+    [LL_ROLE_TALLY] = {STORE | LL_CALLS_MEMFD, tally_paths, false, false, 512, false},
+    [LL_ROLE_REPORT] = {LL_CALLS_MEMFD, NULL, false, false, 32, false},
 };
 
 size_t ll_sandbox_paths(const struct ll_conf *conf, enum ll_role role, struct ll_arena *arena,
@@ -147,12 +159,12 @@ int ll_sandbox_before_start(const struct ll_conf *conf, enum ll_role role,
     uint64_t files = row->files + (row->per_session ? 2 * (uint64_t)conf->sessions_max : 0);
     struct ll_sandbox_path *paths = calloc(LL_SANDBOX_PATHS_MAX, sizeof(*paths));
     struct ll_arena arena;
-    size_t n = LL_COUNT(system_paths);
+    size_t n = row->paths ? LL_COUNT(system_paths) : 0;
     int r;
 
     if (!paths)
         return -1;
-    memcpy(paths, system_paths, sizeof(system_paths));
+    memcpy(paths, system_paths, n * sizeof(*paths));
     ll_arena_init(&arena, 64u << 20);
     n += ll_sandbox_paths(conf, role, &arena, paths + n, LL_SANDBOX_PATHS_MAX - n);
     r = ll_sandbox_limits(files);

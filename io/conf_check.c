@@ -482,6 +482,23 @@ static void check_srs(struct ll_conf_faults *f, struct ll_conf *c)
     }
 }
 
+static void check_report_addresses(struct ll_conf_faults *f, struct ll_conf *c)
+{
+    for (size_t i = 0; c->report_address[i]; i++) {
+        struct ll_slice s = ll_slice_str(c->report_address[i]);
+        const struct ll_conf_domain *d =
+            is_mailbox(c->report_address[i])
+                ? ll_conf_domain(c, ll_slice_skip(s, ll_slice_rfind(s, '@') + 1))
+                : NULL;
+
+        if (!d || ll_conf_carried(d))
+            ll_conf_fault(f, at(f, "", "", "report_address"),
+                          "report_address \"%s\" is no address in a domain that is delivered here; "
+                          "write one like dmarc@example.org",
+                          c->report_address[i]);
+    }
+}
+
 static void default_path(struct ll_conf *c, char **path, const char *name)
 {
     char *full;
@@ -522,6 +539,7 @@ void ll_conf_check(struct ll_conf *c, struct ll_conf_faults *f)
         check_domain(f, c, &c->domain[i]);
     check_local_domain(f, c);
     check_srs(f, c);
+    check_report_addresses(f, c);
     CHECK_TITLES(listener)
     CHECK_TITLES(certificate)
     CHECK_TITLES(domain)

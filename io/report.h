@@ -43,6 +43,7 @@
     ROW(NESTED, "the archive holds another archive")                                               \
     ROW(RATIO, "it grows to more than 200 times its size when it is unpacked")                     \
     ROW(LONG, "it is longer than 16 MiB when it is unpacked")                                      \
+    ROW(BIG, "the letter or archive is longer than 32 MiB")                                        \
     ROW(LETTER, "the letter's parts are over the limits")                                          \
     ROW(TLS, "it is a TLS report (JSON), not a DMARC one")                                         \
     ROW(PROCESS, "the process that read it broke its limits and was ended")                        \
@@ -52,6 +53,7 @@ enum ll_report_error {
 #define LL_REPORT_ENUM(id, text) LL_REPORT_##id,
     LL_REPORT_ERRORS(LL_REPORT_ENUM)
 #undef LL_REPORT_ENUM
+        LL_REPORT_ERRORS_N
 };
 
 const char *ll_report_error_text(enum ll_report_error);
@@ -205,6 +207,9 @@ struct ll_slice ll_report_text(const struct ll_report_node *, enum ll_report_id 
 /* The node as a JSON value (after ll_json_key, or in an array): each row of the table is a key;
  * TEXT that is not there is null. */
 void ll_report_json(struct ll_json *, const struct ll_report_node *);
+
+/* Sets the limits of memory and processor time of a process that reads a report. */
+bool ll_report_limits(void);
 
 /* ---- within the process: for it, and for fuzzing ------------------------------------------------
  */

@@ -25,18 +25,24 @@
 #define LIMIT_MEMORY 1
 #endif
 
-static bool confine(void)
+bool ll_report_limits(void)
 {
     const struct rlimit memory = {LL_REPORT_MEMORY, LL_REPORT_MEMORY};
-    const struct rlimit cpu = {LL_REPORT_CPU_S, LL_REPORT_CPU_S}, none = {0, 0};
+    const struct rlimit cpu = {LL_REPORT_CPU_S, LL_REPORT_CPU_S};
+
+    return (!LIMIT_MEMORY || setrlimit(RLIMIT_DATA, &memory) == 0) &&
+           setrlimit(RLIMIT_CPU, &cpu) == 0;
+}
+
+static bool confine(void)
+{
+    const struct rlimit none = {0, 0};
     const struct ll_sandbox_net net = {0};
     struct ll_buf missing = LL_BUF(256);
 
     /* What a kernel lacks is said by `letterlock check`; what fails here ends the process. */
-    return (!LIMIT_MEMORY || setrlimit(RLIMIT_DATA, &memory) == 0) &&
-           setrlimit(RLIMIT_CPU, &cpu) == 0 && setrlimit(RLIMIT_FSIZE, &none) == 0 &&
-           ll_sandbox_limits(8) == 0 && ll_sandbox_files(NULL, 0, &net, &missing) == 0 &&
-           ll_sandbox_calls(0, &missing) == 0;
+    return ll_report_limits() && setrlimit(RLIMIT_FSIZE, &none) == 0 && ll_sandbox_limits(8) == 0 &&
+           ll_sandbox_files(NULL, 0, &net, &missing) == 0 && ll_sandbox_calls(0, &missing) == 0;
 }
 
 static bool write_all(int fd, struct ll_slice s)
@@ -107,7 +113,7 @@ enum ll_report_error ll_report_read(struct ll_slice in, struct ll_buf *marks,
 
     ret->line = 0;
     if (in.n > LL_REPORT_IN_MAX)
-        return LL_REPORT_LONG;
+        return LL_REPORT_BIG;
     if (pipe(ends) != 0)
         return LL_REPORT_RESOURCE;
     pid = fork();
@@ -127,7 +133,7 @@ enum ll_report_error ll_report_read(struct ll_slice in, struct ll_buf *marks,
     c = ll_cursor(ll_buf_slice(marks));
     e = ll_cur_u8(&c);
     ret->line = ll_cur_u64(&c);
-    if (c.failed || e > LL_REPORT_RESOURCE)
+    if (c.failed || e >= LL_REPORT_ERRORS_N)
         return LL_REPORT_PROCESS;
     if (e != LL_REPORT_OK)
         return (enum ll_report_error)e;

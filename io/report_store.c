@@ -9,11 +9,16 @@
 
 #define DAY_S 86400
 
+/* Who sent it is part of what makes a report the same: nobody can take another's place. */
+#define REPORTS_COLUMNS                                                                            \
+    "id INTEGER PRIMARY KEY, org TEXT NOT NULL, report TEXT NOT NULL,"                             \
+    " domain TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, p TEXT NOT NULL,"       \
+    " received INTEGER NOT NULL, reporter TEXT NOT NULL, proof TEXT NOT NULL,"                     \
+    " UNIQUE (org, report, domain, first, reporter, proof)"
+
 static const char schema[] =
     "BEGIN IMMEDIATE;"
-    "CREATE TABLE reports (id INTEGER PRIMARY KEY, org TEXT NOT NULL, report TEXT NOT NULL,"
-    " domain TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, p TEXT NOT NULL,"
-    " received INTEGER NOT NULL, UNIQUE (org, report, domain, first));"
+    "CREATE TABLE reports (" REPORTS_COLUMNS ");"
     "CREATE TABLE records (report INTEGER NOT NULL REFERENCES reports ON DELETE CASCADE,"
     " source TEXT NOT NULL, letters INTEGER NOT NULL, done TEXT NOT NULL, dkim INTEGER NOT NULL,"
     " spf INTEGER NOT NULL, reason TEXT NOT NULL, author TEXT NOT NULL, signer TEXT NOT NULL,"
@@ -21,28 +26,44 @@ static const char schema[] =
     "CREATE INDEX records_report ON records (report);"
     "CREATE TABLE failures (received INTEGER NOT NULL, type TEXT NOT NULL, domain TEXT NOT NULL,"
     " source TEXT NOT NULL, failure TEXT NOT NULL, sender TEXT NOT NULL, arrived TEXT NOT NULL,"
+    " reporter TEXT NOT NULL DEFAULT '', proof TEXT NOT NULL DEFAULT 'import',"
     " UNIQUE (type, domain, source, failure, sender, arrived));"
-    "PRAGMA user_version = 1;"
+    "CREATE INDEX reports_received ON reports (received);"
+    "PRAGMA user_version = 2;"
     "COMMIT;";
-_Static_assert(LL_REPORT_STORE_VERSION == 1, "the schema says so too");
+/* Version 1 did not say who had sent a report. */
+static const char from_1[] =
+    "PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE;"
+    "CREATE TABLE new (" REPORTS_COLUMNS ");"
+    "INSERT INTO new SELECT id, org, report, domain, first, last, p, received, '', 'import'"
+    " FROM reports;"
+    "DROP TABLE reports; ALTER TABLE new RENAME TO reports;"
+    "ALTER TABLE failures ADD COLUMN reporter TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE failures ADD COLUMN proof TEXT NOT NULL DEFAULT 'import';"
+    "CREATE INDEX reports_received ON reports (received);"
+    "PRAGMA user_version = 2;"
+    "COMMIT; PRAGMA foreign_keys = ON";
+_Static_assert(LL_REPORT_STORE_VERSION == 2, "the schema says so too");
 
 static const char add_report[] =
-    "INSERT OR IGNORE INTO reports (org, report, domain, first, last, p, received)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    "INSERT OR IGNORE INTO reports (org, report, domain, first, last, p, received, reporter, proof)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 static const char add_record[] =
     "INSERT INTO records (report, source, letters, done, dkim, spf, reason, author, signer, sender)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 static const char add_failure[] =
-    "INSERT OR IGNORE INTO failures (received, type, domain, source, failure, sender, arrived)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    "INSERT OR IGNORE INTO failures (received, type, domain, source, failure, sender, arrived,"
+    " reporter, proof) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
+#define PROVED "'pass', 'login', 'import'" /* by DMARC, or an operator took it in */
 #define FAILED "CASE WHEN r.dkim OR r.spf THEN '' ELSE "
 static const char sources[] =
     "SELECT p.domain, r.source, max(r.author), p.p, sum(r.letters),"
     " sum((r.dkim OR r.spf) * r.letters), sum(r.dkim * r.letters), sum(r.spf * r.letters),"
     " sum((r.done = 'quarantine') * r.letters), sum((r.done = 'reject') * r.letters),"
     " count(DISTINCT p.org), min(p.first), max(p.last), max(" FAILED "r.reason END),"
-    " max(" FAILED "r.signer END), max(" FAILED "r.sender END)"
+    " max(" FAILED "r.signer END), max(" FAILED "r.sender END),"
+    " sum((p.proof NOT IN (" PROVED ")) * r.letters)"
     " FROM records r JOIN reports p ON p.id = r.report"
     " WHERE p.last >= ?1 AND (?2 = '' OR p.domain = ?2 COLLATE NOCASE"
     " OR r.author = ?2 COLLATE NOCASE)"
@@ -50,9 +71,22 @@ static const char sources[] =
     " ORDER BY p.domain, sum(r.letters) - sum((r.dkim OR r.spf) * r.letters) DESC,"
     " sum(r.letters) DESC, r.source";
 static const char failures[] =
-    "SELECT received, type, domain, source, failure, sender, arrived FROM failures"
+    "SELECT received, type, domain, source, failure, sender, arrived, reporter, proof FROM failures"
     " WHERE received >= ?1 AND (?2 = '' OR domain = ?2 COLLATE NOCASE)"
     " ORDER BY received DESC, rowid DESC";
+
+static const char reporters[] =
+    "SELECT reporter, proof, max(org), count(*), sum(letters), max(received) FROM ("
+    "SELECT p.reporter, p.proof, p.org, p.received,"
+    " (SELECT total(letters) FROM records r WHERE r.report = p.id) AS letters"
+    " FROM reports p WHERE p.last >= ?1 AND (?2 = '' OR p.domain = ?2 COLLATE NOCASE))"
+    " GROUP BY reporter, proof, CASE WHEN reporter = '' THEN org END"
+    " ORDER BY count(*) DESC, reporter, max(org)";
+static const char came[] =
+    "SELECT (SELECT count(*) FROM reports WHERE received >= ?1 AND (?2 = '*' OR"
+    " CASE WHEN proof IN (" PROVED ") THEN reporter = ?2 ELSE ?2 = '' END)) +"
+    " (SELECT count(*) FROM failures WHERE received >= ?1 AND (?2 = '*' OR"
+    " CASE WHEN proof IN (" PROVED ") THEN reporter = ?2 ELSE ?2 = '' END))";
 
 struct ll_report_store {
     sqlite3 *db;
@@ -92,10 +126,21 @@ static bool connect_file(struct ll_report_store *s, const char *path, bool write
     sqlite3_busy_timeout(s->db, LL_REPORT_BUSY_MS);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    if (sqlite3_exec(s->db, "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY", NULL, NULL,
-                     NULL) != SQLITE_OK)
+    if (sqlite3_exec(s->db,
+                     "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;"
+                     "PRAGMA max_page_count = 262144" /* of 4 KiB: LL_REPORT_STORE_OCTETS */,
+                     NULL, NULL, NULL) != SQLITE_OK)
         return fault(s, ret_err);
     version = get_version(s->db);
+    if (version == 1 && !write) {
+        sqlite3_close(s->db);
+        return connect_file(s, path, true, ret_err);
+    }
+    if (version == 1) {
+        if (sqlite3_exec(s->db, from_1, NULL, NULL, NULL) != SQLITE_OK)
+            sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+        version = get_version(s->db);
+    }
     if (version == 0 && write) { /* new; another command may make it at the same time */
         if (sqlite3_exec(s->db, schema, NULL, NULL, NULL) != SQLITE_OK)
             sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
@@ -223,7 +268,14 @@ static bool put_records(struct ll_report_store *s, const struct ll_report_node *
     return ok;
 }
 
-static bool put_dmarc(struct ll_report_store *s, const struct ll_report_node *top, int64_t now)
+static void bind_origin(sqlite3_stmt *q, const struct ll_report_origin *from)
+{
+    bind_text(q, 8, from->reporter);
+    bind_text(q, 9, ll_slice_str(from->proof));
+}
+
+static bool put_dmarc(struct ll_report_store *s, const struct ll_report_node *top,
+                      const struct ll_report_origin *from, int64_t now)
 {
     sqlite3_stmt *q = NULL;
     bool ok = sqlite3_prepare_v2(s->db, add_report, -1, &q, NULL) == SQLITE_OK;
@@ -238,6 +290,7 @@ static bool put_dmarc(struct ll_report_store *s, const struct ll_report_node *to
                                            i ? LL_REPORT_N_END : LL_REPORT_N_BEGIN)));
         bind_text(q, 6, ll_report_text(top, LL_REPORT_N_POLICY, LL_REPORT_N_P));
         sqlite3_bind_int64(q, 7, now);
+        bind_origin(q, from);
         ok = step(q);
     }
     sqlite3_finalize(q);
@@ -251,7 +304,8 @@ static struct ll_slice field(const struct ll_report_node *top, enum ll_report_id
     return n ? n->text : LL_LIT("");
 }
 
-static bool put_failure(struct ll_report_store *s, const struct ll_report_node *top, int64_t now)
+static bool put_failure(struct ll_report_store *s, const struct ll_report_node *top,
+                        const struct ll_report_origin *from, int64_t now)
 {
     static const enum ll_report_id columns[] = {
         LL_REPORT_N_FEEDBACK_TYPE, LL_REPORT_N_REPORTED_DOMAIN, LL_REPORT_N_FAILURE_SOURCE_IP,
@@ -263,6 +317,7 @@ static bool put_failure(struct ll_report_store *s, const struct ll_report_node *
         sqlite3_bind_int64(q, 1, now);
         for (int i = 0; i < (int)LL_COUNT(columns); i++)
             bind_text(q, 2 + i, field(top, columns[i]));
+        bind_origin(q, from);
         ok = step(q);
     }
     sqlite3_finalize(q);
@@ -287,7 +342,8 @@ static bool drop_old(struct ll_report_store *s, int64_t now)
 }
 
 enum ll_report_added ll_report_store_add(struct ll_report_store *s,
-                                         const struct ll_report_node *top, int64_t unix_s,
+                                         const struct ll_report_node *top,
+                                         const struct ll_report_origin *from, int64_t unix_s,
                                          struct ll_buf *ret_err)
 {
     int before;
@@ -295,8 +351,8 @@ enum ll_report_added ll_report_store_add(struct ll_report_store *s,
 
     ok = ok && drop_old(s, unix_s);
     before = sqlite3_total_changes(s->db);
-    ok = ok && (top->id == LL_REPORT_N_FEEDBACK ? put_dmarc(s, top, unix_s)
-                                                : put_failure(s, top, unix_s));
+    ok = ok && (top->id == LL_REPORT_N_FEEDBACK ? put_dmarc(s, top, from, unix_s)
+                                                : put_failure(s, top, from, unix_s));
     if (ok && sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
         return sqlite3_total_changes(s->db) > before ? LL_REPORT_ADDED : LL_REPORT_KNOWN;
     fault(s, ret_err);
@@ -351,6 +407,7 @@ bool ll_report_store_next_source(struct ll_report_store *s, struct ll_report_sou
     ret->reason = column_text(q, 13);
     ret->signer = column_text(q, 14);
     ret->sender = column_text(q, 15);
+    ret->unproved = (uint64_t)sqlite3_column_int64(q, 16);
     return true;
 }
 
@@ -373,7 +430,42 @@ bool ll_report_store_next_failure(struct ll_report_store *s, struct ll_report_fa
     ret->failure = column_text(q, 4);
     ret->sender = column_text(q, 5);
     ret->arrived = column_text(q, 6);
+    ret->reporter = column_text(q, 7);
+    ret->proof = column_text(q, 8);
     return true;
+}
+
+bool ll_report_store_reporters(struct ll_report_store *s, int64_t since, struct ll_slice domain,
+                               struct ll_buf *ret_err)
+{
+    return ask(s, reporters, since, domain, ret_err);
+}
+
+bool ll_report_store_next_reporter(struct ll_report_store *s, struct ll_report_reporter *ret)
+{
+    sqlite3_stmt *q = s->rows;
+
+    if ((s->rc = sqlite3_step(q)) != SQLITE_ROW)
+        return false;
+    ret->reporter = column_text(q, 0);
+    ret->proof = column_text(q, 1);
+    ret->org = column_text(q, 2);
+    ret->reports = (uint64_t)sqlite3_column_int64(q, 3);
+    ret->letters = (uint64_t)sqlite3_column_int64(q, 4);
+    ret->last = sqlite3_column_int64(q, 5);
+    return true;
+}
+
+bool ll_report_store_came(struct ll_report_store *s, int64_t since, struct ll_slice reporter,
+                          uint64_t *ret, struct ll_buf *ret_err)
+{
+    bool ok = ask(s, came, since, reporter, ret_err) && sqlite3_step(s->rows) == SQLITE_ROW;
+
+    if (ok)
+        *ret = (uint64_t)sqlite3_column_int64(s->rows, 0);
+    sqlite3_finalize(s->rows);
+    s->rows = NULL;
+    return ok || fault(s, ret_err);
 }
 
 bool ll_report_store_end(struct ll_report_store *s, struct ll_buf *ret_err)

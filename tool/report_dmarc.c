@@ -1,5 +1,6 @@
 /* letterlock report dmarc: the reports that came, as a table: who sends with our domains, whether
  * it passes, and what to do. */
+#include "daemon/roles.h"
 #include "io/clock.h"
 #include "io/report_store.h"
 #include "tool/json_out.h"
@@ -86,6 +87,7 @@ static void json_source(struct ll_json *j, const struct ll_report_source *s, con
     ll_json_int(j, "quarantined", (int64_t)s->quarantined);
     ll_json_int(j, "rejected", (int64_t)s->rejected);
     ll_json_int(j, "reporters", (int64_t)s->reporters);
+    ll_json_int(j, "unproved", (int64_t)s->unproved);
     json_time(j, "first", s->first);
     json_time(j, "last", s->last);
     ll_json_str(j, "override", s->reason);
@@ -117,9 +119,13 @@ static void print_source(const struct ll_report_source *s, const char *what, str
         ll_buf_put_slice(domain, s->domain);
     }
     print_cell(39, s->source);
-    printf("%8llu %8llu %8llu %8llu  %s\n", (unsigned long long)s->letters,
+    printf("%8llu %8llu %8llu %8llu  %s", (unsigned long long)s->letters,
            (unsigned long long)(s->letters - s->pass), (unsigned long long)s->dkim,
            (unsigned long long)s->spf, what);
+    if (s->unproved > 0)
+        printf(" (%llu of the letters are told by reporters that are not proved)",
+               (unsigned long long)s->unproved);
+    putchar('\n');
 }
 
 static bool show_sources(struct dmarc *d, int64_t since, struct ll_json *j)
@@ -160,7 +166,8 @@ static bool show_failures(struct dmarc *d, int64_t since, struct ll_json *j)
             int width;
         } cells[] = {{"type", f.type, 12},     {"failure", f.failure, 10},
                      {"domain", f.domain, 24}, {"source", f.source, 39},
-                     {"sender", f.sender, 0},  {"arrived", f.arrived, 0}};
+                     {"sender", f.sender, 24}, {"reporter", f.reporter, 16},
+                     {"proof", f.proof, 0},    {"arrived", f.arrived, 0}};
 
         if (j)
             ll_json_open(j, '{');
@@ -181,6 +188,38 @@ static bool show_failures(struct dmarc *d, int64_t since, struct ll_json *j)
     return ll_report_store_end(d->store, &d->err);
 }
 
+/* Who says all that: the sender of each report's letter, and whether it is proved. */
+static bool show_reporters(struct dmarc *d, int64_t since, struct ll_json *j)
+{
+    struct ll_report_reporter r;
+    size_t n = 0;
+
+    if (!ll_report_store_reporters(d->store, since, ll_slice_str(d->domain), &d->err))
+        return false;
+    for (; ll_report_store_next_reporter(d->store, &r); n++) {
+        if (j) {
+            ll_json_open(j, '{');
+            ll_json_str(j, "reporter", r.reporter);
+            ll_json_str(j, "proof", r.proof);
+            ll_json_str(j, "org", r.org);
+            ll_json_int(j, "reports", (int64_t)r.reports);
+            ll_json_int(j, "letters", (int64_t)r.letters);
+            json_time(j, "last", r.last);
+            ll_json_close(j);
+            continue;
+        }
+        if (n == 0)
+            printf("\n%-24s %-10s %8s %8s  %s\n", "told by", "DMARC", "reports", "letters",
+                   "which calls itself");
+        print_cell(24, r.reporter);
+        print_cell(10, r.proof);
+        printf("%8llu %8llu  ", (unsigned long long)r.reports, (unsigned long long)r.letters);
+        print_cell(0, r.org);
+        putchar('\n');
+    }
+    return ll_report_store_end(d->store, &d->err);
+}
+
 static int show(struct dmarc *d)
 {
     int64_t since = d->since > 0 ? ll_unix_s() - d->since * DAY_S : 0;
@@ -189,7 +228,8 @@ static int show(struct dmarc *d)
     bool ok;
 
     if (!j) {
-        ok = show_sources(d, since, NULL) && show_failures(d, since, NULL);
+        ok = show_sources(d, since, NULL) && show_failures(d, since, NULL) &&
+             show_reporters(d, since, NULL);
         return ok ? 0 : ll_fail_text(EX_DATAERR, &d->err);
     }
     ll_json_open(j, '{');
@@ -200,6 +240,10 @@ static int show(struct dmarc *d)
     ll_json_key(j, "failures");
     ll_json_open(j, '[');
     ok = ok && show_failures(d, since, j);
+    ll_json_close(j);
+    ll_json_key(j, "reporters");
+    ll_json_open(j, '[');
+    ok = ok && show_reporters(d, since, j);
     ll_json_close(j);
     ll_json_close(j);
     if (ok)
@@ -213,9 +257,10 @@ static int show(struct dmarc *d)
 
 static int use_add(struct ll_reports *r, const char *path, const struct ll_report_node *top)
 {
+    const struct ll_report_origin origin = {LL_LIT(""), "import"};
     struct dmarc *d = r->state;
 
-    switch (ll_report_store_add(d->store, top, ll_unix_s(), &d->err)) {
+    switch (ll_report_store_add(d->store, top, &origin, ll_unix_s(), &d->err)) {
     case LL_REPORT_ADDED:
         d->added++;
         return 0;
@@ -237,6 +282,18 @@ static int import(struct dmarc *d)
     return status;
 }
 
+/* What root makes must be the server's: it writes there when reports arrive. */
+static int give(const struct ll_conf *conf, const char *path)
+{
+    uid_t uid;
+    gid_t gid;
+
+    if (geteuid() != 0 || ll_role_uid(conf, LL_ROLE_TALLY, &uid, &gid) != 0 ||
+        lchown(path, uid, gid) == 0)
+        return 0;
+    return ll_fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+}
+
 /* reports/reports.db in state_dir; its folder is made by the first import. */
 static int open_store(struct dmarc *d)
 {
@@ -252,16 +309,21 @@ static int open_store(struct dmarc *d)
     folder = ll_buf_str(&path);
     if (folder && d->import.n > 0 && mkdir(folder, 0700) != 0 && errno != EEXIST)
         status = ll_fail(EX_CANTCREAT, "%s: %s", folder, strerror(errno));
-    if (folder && status == 0 && d->import.n == 0 && access(folder, F_OK) != 0)
-        status = ll_fail(EX_NOINPUT,
-                         "%s: there are no reports yet: take them in with "
-                         "`letterlock report dmarc --import FILE`",
-                         folder);
+    if (folder && d->import.n > 0 && status == 0)
+        status = give(conf, folder);
     ll_buf_puts(&path, "/reports.db");
+    if (status == 0 && d->import.n == 0 && ll_buf_str(&path) &&
+        access(ll_buf_str(&path), F_OK) != 0 && errno == ENOENT)
+        status = ll_fail(EX_NOINPUT,
+                         "%s: there are no reports yet: set report_address, or take them in with "
+                         "`letterlock report dmarc --import FILE`",
+                         ll_buf_str(&path));
     if (status == 0 && ll_buf_str(&path))
         d->store = ll_report_store_open(ll_buf_str(&path), d->import.n > 0, &d->err);
     if (status == 0 && !d->store)
         status = ll_fail_text(EX_NOPERM, &d->err);
+    if (status == 0 && d->import.n > 0)
+        status = give(conf, ll_buf_str(&path));
     ll_buf_release(&path);
     ll_conf_free(conf);
     return status;

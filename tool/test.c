@@ -146,6 +146,8 @@ static void tell_kind(struct test *t, unsigned depth, const json_t *o, struct ll
         tell_mailbox(t, depth, ll_js_text(o, "mailbox"));
     else if ((strcmp(kind, "alias") == 0 || strcmp(kind, "bounce") == 0) && depth < DEPTH_MAX)
         tell_alias(t, depth, o);
+    else if (strcmp(kind, "report") == 0)
+        say(t, depth, "others", ll_js_text(o, "mailbox")[0] ? ll_js_text(o, "mailbox") : "held");
     else if (strcmp(kind, "unknown") == 0)
         t->status = EX_UNAVAILABLE;
     else if (strcmp(kind, "later") == 0)

@@ -181,7 +181,7 @@ static int on_alias_ask(struct ll_peer *peer, const struct ll_msg *m)
 static const char *const kinds[] = {
     [LL_ADDR_MAILBOX] = "mailbox", [LL_ADDR_ALIAS] = "alias",     [LL_ADDR_RELAY] = "relay",
     [LL_ADDR_PROBE] = "probe",     [LL_ADDR_UNKNOWN] = "unknown", [LL_ADDR_OUTSIDE] = "outside",
-    [LL_ADDR_BOUNCE] = "bounce",   [LL_ADDR_LATER] = "later",
+    [LL_ADDR_BOUNCE] = "bounce",   [LL_ADDR_REPORT] = "report",   [LL_ADDR_LATER] = "later",
 };
 
 static const char *const alias_results[] = {
@@ -199,7 +199,7 @@ static void describe(struct auth *a, struct ll_slice address, struct ll_buf *lin
     ll_json_open(&j, '{');
     ll_json_str(&j, "address", address);
     ll_json_cstr(&j, "kind", kinds[kind]);
-    if (kind == LL_ADDR_MAILBOX)
+    if (kind == LL_ADDR_MAILBOX || (kind == LL_ADDR_REPORT && mailbox.n > 0))
         ll_json_str(&j, "mailbox", ll_mailbox_text(&mailbox));
     if (kind == LL_ADDR_ALIAS || kind == LL_ADDR_BOUNCE) {
         struct ll_cursor c;

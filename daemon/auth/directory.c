@@ -453,6 +453,28 @@ bool ll_directory_srs(struct ll_directory *d, struct ll_slice sender, struct ll_
     return e == LL_SRS_OK;
 }
 
+/* ---- addresses for reports ------------------------------------------------------------------- */
+
+/* Is the name one of report_address? The account of that name takes what is no report. */
+static bool is_report(struct ll_directory *d, const struct ll_mailbox *name, struct step *ret)
+{
+    struct step own = {.kind = LL_ADDR_UNKNOWN};
+    struct ll_mailbox base = *name, one;
+    bool found = false;
+
+    without_detail(d, name, &base);
+    for (size_t i = 0; !found && d->conf->report_address[i]; i++)
+        found = ll_account_name(ll_slice_str(d->conf->report_address[i]), &one) &&
+                (ll_slice_eq(ll_mailbox_text(&one), ll_mailbox_text(name)) ||
+                 ll_slice_eq(ll_mailbox_text(&one), ll_mailbox_text(&base)));
+    if (!found)
+        return false;
+    exactly(d, &one, &own);
+    *ret = (struct step){.kind = own.kind == LL_ADDR_LATER ? LL_ADDR_LATER : LL_ADDR_REPORT,
+                         .mailbox = own.mailbox};
+    return true;
+}
+
 /* ---- questions ------------------------------------------------------------------------------- */
 
 enum ll_addr_kind ll_directory_find(struct ll_directory *d, struct ll_slice address,
@@ -478,7 +500,7 @@ enum ll_addr_kind ll_directory_find(struct ll_directory *d, struct ll_slice addr
         *ret_mailbox = slot->mailbox;
         return slot->kind;
     }
-    if (name_of(d, address, &name))
+    if (name_of(d, address, &name) && !is_report(d, &name, &step))
         take_step(d, &name, &step);
     *ret_mailbox = step.mailbox;
     if (step.kind != LL_ADDR_LATER && address.n <= sizeof(slot->address)) {
@@ -609,7 +631,7 @@ bool ll_directory_sender(struct ll_directory *d, struct ll_slice login, struct l
     if (allowed || !ll_account_name(login, &own))
         return allowed;
     kind = ll_directory_find(d, address, &mailbox);
-    if (kind == LL_ADDR_MAILBOX)
+    if (kind == LL_ADDR_MAILBOX || kind == LL_ADDR_REPORT)
         return ll_slice_eq(ll_mailbox_text(&mailbox), ll_mailbox_text(&own));
     if (kind == LL_ADDR_ALIAS && ll_directory_expand(d, address, &targets) == LL_ALIAS_OK) {
         struct ll_cursor c = ll_cursor(ll_buf_slice(&targets));

@@ -46,7 +46,8 @@ void ll_directory_conf(struct ll_directory *, const struct ll_conf *);
  */
 bool ll_directory_reload(struct ll_directory *, size_t *ret_count, struct ll_buf *err);
 
-/* What the address is. *ret_mailbox: canonical local@domain of a MAILBOX, else null. A bare
+/* What the address is. *ret_mailbox: canonical local@domain of a MAILBOX, or of the account of a
+ * REPORT's name, else null. A bare
  * "postmaster", and postmaster and abuse at our host name, count as those of the first domain of
  * ours. */
 enum ll_addr_kind ll_directory_find(struct ll_directory *, struct ll_slice address,

@@ -152,7 +152,8 @@ static struct ll_slice cache_key(const struct session *s, struct ll_slice addres
     struct ll_client_rights rights = front_rights(s);
     size_t at = ll_slice_rfind(address, '@');
 
-    if (kind == LL_ADDR_MAILBOX || kind == LL_ADDR_ALIAS || kind == LL_ADDR_RELAY)
+    if (kind == LL_ADDR_MAILBOX || kind == LL_ADDR_ALIAS || kind == LL_ADDR_RELAY ||
+        kind == LL_ADDR_REPORT)
         return address;
     if (kind == LL_ADDR_OUTSIDE && at < address.n && ll_policy_may_relay(&rights))
         return ll_slice_skip(address, at);

@@ -187,12 +187,13 @@ bool front_letter_rcpt(struct letter *l, const struct ll_smtp_rcpt *in, uint8_t 
         l->cap_rcpts = cap;
     }
     r = &l->rcpts[l->n_rcpts];
-    *r = (struct rcpt){.at = (uint32_t)l->text.n,
-                       .address_n = in->to.n,
-                       .mailbox_n = (uint16_t)(kind == LL_RCPT_MAILBOX ? mailbox.n : 0),
-                       .orcpt_n = (uint16_t)in->orcpt.n,
-                       .kind = kind,
-                       .notify = (uint8_t)in->notify};
+    *r = (struct rcpt){
+        .at = (uint32_t)l->text.n,
+        .address_n = in->to.n,
+        .mailbox_n = (uint16_t)(kind == LL_RCPT_MAILBOX || kind == LL_RCPT_REPORT ? mailbox.n : 0),
+        .orcpt_n = (uint16_t)in->orcpt.n,
+        .kind = kind,
+        .notify = (uint8_t)in->notify};
     ll_buf_put_slice(&l->text, ll_mailbox_text(&in->to));
     ll_buf_put(&l->text, mailbox.p, r->mailbox_n);
     ll_buf_put_slice(&l->text, in->orcpt);

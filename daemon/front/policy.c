@@ -54,6 +54,9 @@ struct ll_verdict ll_policy_rcpt(const struct ll_client_rights *r, uint8_t addr_
     case LL_ADDR_MAILBOX:
         *ret_kind = LL_RCPT_MAILBOX;
         return yes;
+    case LL_ADDR_REPORT:
+        *ret_kind = LL_RCPT_REPORT;
+        return yes;
     case LL_ADDR_ALIAS:
         *ret_kind = LL_RCPT_ALIAS;
         return yes;

@@ -136,6 +136,9 @@ bool post_rcpt_kind(uint8_t addr_kind, uint8_t *ret)
     case LL_ADDR_MAILBOX:
         *ret = LL_RCPT_MAILBOX;
         return true;
+    case LL_ADDR_REPORT:
+        *ret = LL_RCPT_REPORT;
+        return true;
     case LL_ADDR_ALIAS:
     case LL_ADDR_BOUNCE:
         *ret = LL_RCPT_ALIAS;

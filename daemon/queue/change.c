@@ -19,8 +19,7 @@ static void set_free(struct queue *q, struct letter *l, uint32_t i, const struct
     r->deaths = 0;
     rcpt_set(q, l, r, r->attempts ? LL_RCPT_DEFERRED : LL_RCPT_WAITING);
     outlog_state(q, l, &i, 1);
-    if (rcpt_schedule(q, l, i, &from->rcpt[i],
-                      r->kind == LL_RCPT_ALIAS ? LL_JOB_FORWARD : LL_JOB_DELIVER, 0) != 0)
+    if (rcpt_schedule(q, l, i, &from->rcpt[i], job_kind_of(r->kind), 0) != 0)
         letter_hold(q, l, "no memory");
 }
 

@@ -251,9 +251,11 @@ struct dest *dest_for(struct queue *q, const struct ll_rcpt *r, uint8_t job_kind
 
     if (job_kind == LL_JOB_REPORT)
         return dest_get(q, CARRIER_POST, LL_LIT("report"));
+    if (job_kind == LL_JOB_READ)
+        return dest_get(q, CARRIER_TALLY, LL_LIT("reports"));
     if (r->kind == LL_RCPT_ALIAS)
         return dest_get(q, CARRIER_POST, LL_LIT("forward"));
-    if (r->kind == LL_RCPT_MAILBOX)
+    if (r->kind == LL_RCPT_MAILBOX || r->kind == LL_RCPT_REPORT) /* the latter's mailbox */
         return dest_get(q, CARRIER_LOCAL, LL_LIT("local"));
     route = ll_conf_route(q->proc->conf, domain);
     if (route && strcmp(route->via, "mx") != 0)

@@ -31,6 +31,7 @@ static const struct {
     [CARRIER_LOCAL] = {LL_ROLE_LOCAL, 512},
     [CARRIER_RELAY] = {LL_ROLE_RELAY, 2000},
     [CARRIER_POST] = {LL_ROLE_POST, 64},
+    [CARRIER_TALLY] = {LL_ROLE_TALLY, 8},
 };
 
 /* A destination keeps to one worker, for the sake of its open connections. */
@@ -91,6 +92,8 @@ static size_t collect(const struct queue *q, const struct pair *p, const struct 
             !ll_slice_eq(from->rcpt[i].reverse_path, from->rcpt[ret_index[0]].reverse_path))
             continue;
         job_rcpt(q, l, from, i, p->kind == LL_JOB_REPORT, to);
+        if (p->kind == LL_JOB_DELIVER && to->kind == LL_RCPT_REPORT)
+            to->kind = LL_RCPT_MAILBOX; /* it was no report, and goes to who reads it */
         octets += to->address.n + to->mailbox.n + to->orcpt.n + to->text.n + to->remote.n + 64;
         if (n > 0 && octets > PAIR_OCTETS_MAX)
             break;

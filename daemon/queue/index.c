@@ -396,8 +396,8 @@ static bool may_hold(const struct queue *q, const struct segment *s, const struc
         return false;
     if (s->writer == LL_ROLE_FRONT_SUB)
         return l->login.n > 0 || trusts;
-    if (r->kind == LL_RCPT_MAILBOX)
-        return true;              /* carried by local, which knows our mailboxes alone */
+    if (r->kind == LL_RCPT_MAILBOX || r->kind == LL_RCPT_REPORT)
+        return true;              /* carried by local and tally, which know ours alone */
     if (r->kind == LL_RCPT_ALIAS) /* post would send on what turns out to be no alias of ours */
         return trusts || d || ll_slice_caseeq(domain_of(r->address), ll_slice_str(c->hostname));
     return trusts || (d && ll_conf_carried(d));
@@ -457,8 +457,7 @@ static int rcpt_begin(struct queue *q, struct letter *l, const struct ll_letter 
         receipt_event(q, "delivered", l, &i, 1, LL_LIT("{\"discarded\":true}"), 0);
         return 0;
     }
-    return rcpt_schedule(q, l, i, r, r->kind == LL_RCPT_ALIAS ? LL_JOB_FORWARD : LL_JOB_DELIVER,
-                         until);
+    return rcpt_schedule(q, l, i, r, job_kind_of(r->kind), until);
 }
 
 /* What a front of the open port says of its client counts only where the configuration has such

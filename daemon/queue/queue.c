@@ -17,7 +17,8 @@ static bool is_writer(enum ll_role role)
 
 static bool is_carrier(enum ll_role role)
 {
-    return role == LL_ROLE_RELAY || role == LL_ROLE_LOCAL || role == LL_ROLE_POST;
+    return role == LL_ROLE_RELAY || role == LL_ROLE_LOCAL || role == LL_ROLE_POST ||
+           role == LL_ROLE_TALLY;
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)

@@ -91,7 +91,7 @@ struct reply_view {
     struct ll_slice status, text, remote;
 };
 
-enum carrier { CARRIER_LOCAL, CARRIER_RELAY, CARRIER_POST, CARRIERS };
+enum carrier { CARRIER_LOCAL, CARRIER_RELAY, CARRIER_POST, CARRIER_TALLY, CARRIERS };
 
 /* Where letters go next: a domain or route by relay, the mailboxes here, or post. */
 struct dest {
@@ -355,6 +355,13 @@ void rcpt_reply(struct queue *, struct rcpt *, const struct reply_view *);
 /* Puts a recipient of the letter in hand among those that wait for its destination. */
 int rcpt_schedule(struct queue *, struct letter *, size_t i, const struct ll_rcpt *,
                   uint8_t job_kind, int64_t until_s);
+/* The kind of job that such a recipient (enum ll_rcpt_kind) begins with. */
+static inline uint8_t job_kind_of(uint8_t rcpt_kind)
+{
+    return rcpt_kind == LL_RCPT_ALIAS    ? LL_JOB_FORWARD
+           : rcpt_kind == LL_RCPT_REPORT ? LL_JOB_READ
+                                         : LL_JOB_DELIVER;
+}
 void pair_ready(struct queue *, struct pair *);
 void pair_wait(struct queue *, struct pair *, int64_t until_s);
 void pair_take(struct queue *, struct pair *); /* out of whatever list it is in */

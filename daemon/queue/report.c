@@ -63,7 +63,8 @@ enum ll_outcome report_outcome(const struct queue *q, const struct rcpt *r,
 
 static bool delay_reported(const struct letter *l, const struct rcpt *r)
 {
-    return !(r->flags & (RCPT_NULL_REVERSE | RCPT_NO_DELAY | RCPT_WARNED)) && report_may(l);
+    return !(r->flags & (RCPT_NULL_REVERSE | RCPT_NO_DELAY | RCPT_WARNED)) &&
+           r->kind != LL_RCPT_REPORT && report_may(l);
 }
 
 int64_t report_delay_wait(const struct queue *q, const struct letter *l, const struct rcpt *r)
@@ -97,8 +98,7 @@ void report_delay_done(struct queue *q, struct letter *l, const struct ll_letter
     if (r->attempts == 0)
         wait = 0; /* it was never tried: only its destination made it wait */
     r->pair = NULL;
-    if (rcpt_schedule(q, l, i, &from->rcpt[i],
-                      r->kind == LL_RCPT_ALIAS ? LL_JOB_FORWARD : LL_JOB_DELIVER,
+    if (rcpt_schedule(q, l, i, &from->rcpt[i], job_kind_of(r->kind),
                       q->now_s + (wait > 0 ? wait : 0)) != 0)
         letter_hold(q, l, "no memory");
 }

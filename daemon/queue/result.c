@@ -31,6 +31,12 @@ static void rcpt_failed(struct queue *q, struct letter *l, const struct ll_lette
 {
     struct rcpt *r = &l->rcpt[i];
 
+    /* Whoever reports to us is not written to, and what no machine could read stays in sight. */
+    if (r->kind == LL_RCPT_REPORT) {
+        held_reply(q, r, "it is kept, for nobody else has seen it");
+        rcpt_set(q, l, r, LL_RCPT_HELD);
+        return;
+    }
     if (r->flags & (RCPT_NULL_REVERSE | RCPT_NO_FAILURE)) {
         rcpt_set(q, l, r, LL_RCPT_RETURNED);
         return;
@@ -227,6 +233,13 @@ static void take_failed(struct taking *t, uint32_t i)
     }
     r->pair = NULL;
     t->pair->n_rcpt--;
+    /* What came to a report_address and is no report goes to the account of that name. */
+    if (t->pair->kind == LL_JOB_READ && t->from.rcpt[i].mailbox.n > 0) {
+        r->attempts = 0;
+        rcpt_set(t->q, t->letter, r, LL_RCPT_WAITING);
+        if (rcpt_schedule(t->q, t->letter, i, &t->from.rcpt[i], LL_JOB_DELIVER, 0) == 0)
+            return;
+    }
     rcpt_failed(t->q, t->letter, &t->from, i);
 }
 

@@ -188,10 +188,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     child_send(c, LL_MSG_START, -1);
 }
 
-static unsigned back_off(struct child *c)
+static unsigned back_off(struct child *c, bool did_its_thing)
 {
     unsigned seconds;
 
+    if (did_its_thing) {
+        c->fast = 0;
+        return 0;
+    }
     if (ll_now_ms() - c->since_ms >= SUPER_FAST_MS) {
         c->fast = 0;
         return 0;
@@ -209,13 +213,14 @@ static void on_death(struct child *c, int status)
 {
     struct super *s = c->super;
     bool stopping = s->stage > STAGE_UP;
+    bool did_its_thing = ll_role_once(c->role) && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     char how[64];
 
     if (WIFSIGNALED(status))
         snprintf(how, sizeof(how), "signal %d", WTERMSIG(status));
     else
         snprintf(how, sizeof(how), "status %d", WEXITSTATUS(status));
-    ll_log(stopping || c->retired ? LL_LOG_INFO : LL_LOG_ERROR, "child-ended",
+    ll_log(stopping || c->retired || did_its_thing ? LL_LOG_INFO : LL_LOG_ERROR, "child-ended",
            LL_FS("child", ll_role_name(c->role)), LL_FU("index", c->index),
            LL_FU("pid", (uint64_t)c->pid), LL_FS("how", how));
     c->pid = 0;
@@ -233,7 +238,7 @@ static void on_death(struct child *c, int status)
     } else if (stopping) {
         super_stage_goes_on(s);
     } else if (!c->retired && s->stage == STAGE_UP) {
-        wait_and_restart(c, back_off(c));
+        wait_and_restart(c, back_off(c, did_its_thing));
     }
 }
 

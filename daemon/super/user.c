@@ -215,12 +215,20 @@ static bool may_take(const char *path, const struct stat *st)
 
 int super_folders(const struct super *s, struct ll_buf *err)
 {
+    char reports[PATH_MAX];
     const struct folder folders[] = {
         {s->conf->run_dir, "run_dir", LL_ROLE_SUPER, 0755},
         {s->conf->state_dir, "state_dir", LL_ROLE_SUPER, 0711},
         {s->conf->spool_dir, "spool_dir", LL_ROLE_QUEUE, 0700},
         {s->conf->mail_dir, "mail_dir", LL_ROLE_LOCAL, 0700},
+        {reports, "the folder for reports in state_dir:", LL_ROLE_TALLY, 0700},
     };
+
+    if (snprintf(reports, sizeof(reports), "%s/reports", s->conf->state_dir) >=
+        (int)sizeof(reports)) {
+        ll_buf_printf(err, "state_dir is too long for a path; choose a shorter folder\n");
+        return -1;
+    }
 
     for (size_t i = 0; i < LL_COUNT(folders); i++) {
         const struct folder *f = &folders[i];

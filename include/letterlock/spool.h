@@ -35,6 +35,8 @@ enum ll_rcpt_kind {
     LL_RCPT_MAILBOX, /* lives here: `mailbox` names the Maildir */
     LL_RCPT_ALIAS,   /* known here, goes elsewhere: post expands it into a new letter */
     LL_RCPT_REMOTE,  /* by the route of its domain (a relayed domain is one of these) */
+    LL_RCPT_REPORT,  /* takes reports: read by tally; what is none goes to `mailbox`, if any */
+    LL_RCPT_KINDS
 };
 
 enum {                         /* ll_rcpt.flags */
@@ -53,7 +55,7 @@ enum { /* ll_rcpt.notify, RFC 3461 4.1; 0: not given */
 
 struct ll_rcpt {
     struct ll_slice address;      /* forward-path as accepted, local@domain, domain in A-labels */
-    struct ll_slice mailbox;      /* MAILBOX: canonical local@domain, detail removed */
+    struct ll_slice mailbox;      /* MAILBOX, REPORT: canonical local@domain, detail removed */
     struct ll_slice reverse_path; /* of this recipient; usually the letter's own */
     struct ll_slice orcpt;        /* RFC 3461: "type;xtext" as received, or empty */
     uint8_t kind;                 /* enum ll_rcpt_kind */
@@ -212,6 +214,8 @@ enum ll_job_kind {
     LL_JOB_REPORT,  /* to post: build a DSN for these recipients, whose outcome is given: FAILED,
                      * DEFERRED (delayed), DELIVERED, RELAYED or EXPANDED */
     LL_JOB_FORWARD, /* to post: expand the alias, append the letter anew for its targets */
+    LL_JOB_READ,    /* to tally: read the report in it. FAILED: there is none that can be read */
+    LL_JOB_KINDS
 };
 
 enum ll_outcome {

@@ -85,7 +85,7 @@ static bool get_job_rcpt(struct ll_cursor *c, struct ll_job_rcpt *r)
     r->mailbox = ll_cur_str16(c);
     r->orcpt = ll_cur_str16(c);
     return get_reply(c, &r->outcome, &r->code, &r->status, &r->text, &r->remote) && !c->failed &&
-           r->kind <= LL_RCPT_REMOTE && r->address.n > 0 && r->index < LL_SPOOL_RCPTS_MAX;
+           r->kind < LL_RCPT_KINDS && r->address.n > 0 && r->index < LL_SPOOL_RCPTS_MAX;
 }
 
 bool ll_job_decode(struct ll_slice in, struct ll_arena *arena, struct ll_job *ret)
@@ -108,7 +108,7 @@ bool ll_job_decode(struct ll_slice in, struct ll_arena *arena, struct ll_job *re
     j.body_length = ll_cur_u64(&c);
     j.header_length = ll_cur_u32(&c);
     j.n_rcpt = ll_cur_u16(&c);
-    if (c.failed || version != JOB_VERSION || j.kind > LL_JOB_FORWARD || j.n_rcpt == 0 ||
+    if (c.failed || version != JOB_VERSION || j.kind >= LL_JOB_KINDS || j.n_rcpt == 0 ||
         j.n_rcpt > LL_JOB_RCPTS_MAX || j.prepend.n > LL_SPOOL_PREPEND_MAX ||
         j.header_length > j.body_length || j.body_offset > UINT64_MAX - j.body_length)
         return false;

@@ -235,9 +235,8 @@ static bool get_rcpt(struct ll_cursor *c, const struct ll_letter *l, struct ll_r
     r->reverse_path = r->flags & SAME_REVERSE ? l->reverse_path : ll_cur_str16(c);
     r->flags &= (uint8_t)~SAME_REVERSE;
     r->orcpt = ll_cur_str16(c);
-    return !c->failed && r->kind <= LL_RCPT_REMOTE && r->address.n > 0 &&
-           short_enough(r->address) && short_enough(r->mailbox) && short_enough(r->reverse_path) &&
-           short_enough(r->orcpt);
+    return !c->failed && r->kind < LL_RCPT_KINDS && r->address.n > 0 && short_enough(r->address) &&
+           short_enough(r->mailbox) && short_enough(r->reverse_path) && short_enough(r->orcpt);
 }
 
 static bool get_envelope(struct ll_cursor *c, const struct ll_record_head *h,

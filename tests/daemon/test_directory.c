@@ -47,6 +47,7 @@ static void account(const char *name)
 
 static const char settings[] =
     "hostname = \"mx.a.test\"\nstate_dir = \".\"\naliases = \"aliases\"\n"
+    "report_address = {\"Reports@b.test\", \"rua@a.test\"}\n"
     "listener \"mx\" { address = {\"127.0.0.1:25\"} tls = \"none\" }\n"
     "domain \"a.test\" { }\ndomain \"b.test\" { }\n"
     "domain \"relay.test\" { relay = yes recipients = {\"one@relay.test\"} }\n"
@@ -103,6 +104,10 @@ static void kinds(void **state)
         {"one@ask.test", LL_ADDR_RELAY, ""},
         {"two@ask.test", LL_ADDR_PROBE, ""},
         {"postmaster@c.test", LL_ADDR_OUTSIDE, ""},
+        {"rua@a.test", LL_ADDR_REPORT, ""}, /* no account of that name */
+        {"RUA+x@a.test", LL_ADDR_REPORT, ""},
+        {"rua@b.test", LL_ADDR_ALIAS, ""}, /* another domain: its catch-all */
+        {"reports@b.test", LL_ADDR_REPORT, "reports@b.test"},
     };
 
     for (int twice = 0; twice < 2; twice++) /* the second time from memory */
@@ -302,6 +307,7 @@ static int setup(void **state)
         return -1;
     account("ann@a.test");
     account("bob@b.test");
+    account("reports@b.test");
     put("aliases", aliases);
     put("conf", settings);
     conf = ll_conf_load(path("conf"), &err);

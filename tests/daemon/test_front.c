@@ -147,6 +147,7 @@ static void test_rcpt(void **state)
     } rows[] = {
         {LL_ADDR_MAILBOX, 0, NULL, LL_RCPT_MAILBOX, false},
         {LL_ADDR_ALIAS, 0, NULL, LL_RCPT_ALIAS, false},
+        {LL_ADDR_REPORT, 0, NULL, LL_RCPT_REPORT, false},
         {LL_ADDR_RELAY, 0, NULL, LL_RCPT_REMOTE, false},
         {LL_ADDR_PROBE, 0, NULL, LL_RCPT_REMOTE, true},
         {LL_ADDR_UNKNOWN, 550, "5.1.1", 99, false},

@@ -36,6 +36,7 @@
 #define NOBODY 65534
 
 static char folder[] = "/tmp/ll-sandbox-XXXXXX";
+static char state_dir[40];
 static char inside[64];  /* a folder of the role's own */
 static char outside[64]; /* somebody else's folder, readable to the user */
 static struct ll_conf conf;
@@ -251,7 +252,9 @@ static bool plain_work(void)
 #define RELAY   (1u << LL_ROLE_RELAY)
 #define FRONTS  ((1u << LL_ROLE_FRONT_MX) | (1u << LL_ROLE_FRONT_SUB))
 #define CONTROL (1u << LL_ROLE_CONTROL)
-#define ALL     (KEEPER | AUTH | DNS | QUEUE | POST | LOCAL | RELAY | FRONTS | CONTROL)
+#define TALLY   (1u << LL_ROLE_TALLY)
+#define REPORT  (1u << LL_ROLE_REPORT)
+#define ALL     (KEEPER | AUTH | DNS | QUEUE | POST | LOCAL | RELAY | FRONTS | CONTROL | TALLY | REPORT)
 
 struct attempt {
     const char *what;
@@ -266,9 +269,9 @@ static const struct attempt attempts[] = {
     {"make a foreign file", make_outside, 0},
     {"read /etc/passwd", passwd, AUTH}, /* to name local users */
     {"write own memory", proc_mem, 0},
-    {"read its files", read_inside, KEEPER | AUTH | DNS | QUEUE | LOCAL | RELAY},
-    {"write its files", write_inside, AUTH | QUEUE | LOCAL},
-    {"make, rename, remove", rename_inside, AUTH | QUEUE | LOCAL},
+    {"read its files", read_inside, KEEPER | AUTH | DNS | QUEUE | LOCAL | RELAY | TALLY},
+    {"write its files", write_inside, AUTH | QUEUE | LOCAL | TALLY},
+    {"make, rename, remove", rename_inside, AUTH | QUEUE | LOCAL | TALLY},
     {"exec", exec, 0},
     {"exec by descriptor", exec_fd, 0},
     {"fork", forks, 0},
@@ -286,9 +289,9 @@ static const struct attempt attempts[] = {
     {"connect to 53", connects_53, DNS | RELAY},
     {"bind a port", binds, 0},
     {"accept", accepts, FRONTS | CONTROL},
-    {"reserve room for a file", reserves, AUTH | QUEUE | LOCAL},
-    {"punch a hole into a file", punches, AUTH | QUEUE | LOCAL},
-    {"memfd", memfd, QUEUE},
+    {"reserve room for a file", reserves, AUTH | QUEUE | LOCAL | TALLY},
+    {"punch a hole into a file", punches, AUTH | QUEUE | LOCAL | TALLY},
+    {"memfd", memfd, QUEUE | TALLY | REPORT},
     {"executable memory", executable_memory, 0},
     {"make memory executable", made_executable, 0},
 };
@@ -340,7 +343,7 @@ static void test_roles(void **state)
 {
     int bad = 0;
 
-    for (unsigned role = LL_ROLE_KEEPER; role <= LL_ROLE_CONTROL; role++)
+    for (unsigned role = LL_ROLE_KEEPER; role < LL_ROLE_TOOL; role++)
         for (size_t i = 0; i < LL_COUNT(attempts); i++) {
             int want = attempts[i].may & (1u << role) ? WORKED : DENIED;
             int got = attempt_as((enum ll_role)role, &attempts[i]);
@@ -381,7 +384,9 @@ static void set_up(void)
 
     assert_non_null(mkdtemp(folder));
     chmod(folder, 0755);
-    snprintf(inside, sizeof(inside), "%s/inside", folder);
+    snprintf(state_dir, sizeof(state_dir), "%s/state", folder);
+    snprintf(inside, sizeof(inside), "%s/reports", state_dir); /* tally's place in it */
+    assert_int_equal(mkdir(state_dir, 0755), 0);
     snprintf(outside, sizeof(outside), "%s/outside", folder);
     make_file(inside);
     make_file(outside);
@@ -390,6 +395,7 @@ static void set_up(void)
     route = (struct ll_conf_route){
         .title = file, .ca_file = file, .password_file = file, .names = none, .pins = none};
     conf = (struct ll_conf){.spool_dir = inside,
+                            .state_dir = state_dir,
                             .mail_dir = inside,
                             .accounts = file,
                             .aliases = file,
@@ -412,7 +418,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    static const char *const files[] = {"inside/file", "outside/file", "inside", "outside", ""};
+    static const char *const files[] = {
+        "state/reports/file", "outside/file", "state/reports", "state", "outside", ""};
     char path[128];
 
     for (size_t i = 0; i < LL_COUNT(files); i++) {

@@ -140,7 +140,7 @@ class Server:
 
     @staticmethod
     def _sub(args):
-        return args[1:2] if args[0] in ("queue", "user", "alias", "cert", "dkim") else ()
+        return args[1:2] if args[0] in ("queue", "user", "alias", "cert", "dkim", "report") else ()
 
     def json(self, *args):
         """The JSON that a command with --json prints: one value, or a list of its lines."""

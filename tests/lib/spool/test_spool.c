@@ -64,6 +64,7 @@ static struct ll_rcpt rcpts[] = {
      .kind = LL_RCPT_ALIAS,
      .notify = LL_NOTIFY_NEVER},
     {.address = S("x@[192.0.2.1]"), .kind = LL_RCPT_REMOTE, .flags = LL_RCPT_LOOPS},
+    {.address = S("rua@a.test"), .mailbox = S("rua@a.test"), .kind = LL_RCPT_REPORT},
 };
 
 static struct ll_letter sample(void)
@@ -121,14 +122,14 @@ static void record_round(void **state)
     assert_false(b.failed);
     assert_int_equal(read_record(ll_buf_slice(&b), GENERATION, &arena, &back), b.n);
     assert_true(back.id == l.id && back.arrived_ms == l.arrived_ms && back.flags == l.flags);
-    assert_int_equal(back.n_rcpt, 3);
+    assert_int_equal(back.n_rcpt, LL_COUNT(rcpts));
     assert_int_equal(back.header_length, 14);
     assert_slice(back.body, l.body);
     assert_slice(back.facts, l.facts);
     assert_slice(back.prepend, l.prepend);
     assert_slice(back.envid, l.envid);
     assert_slice(back.login, l.login);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < LL_COUNT(rcpts); i++) {
         assert_slice(back.rcpt[i].address, rcpts[i].address);
         assert_slice(back.rcpt[i].mailbox, rcpts[i].mailbox);
         assert_slice(back.rcpt[i].reverse_path, rcpts[i].reverse_path);
