@@ -367,7 +367,7 @@ def test_table_says_who_fails_and_what_to_do(home):
                      ("4", "mailing list"), ("5", "p=none lets pass"), ("6", "some letters fail")):
         assert says in rows["192.0.2." + ip]["advice"], ip
     text = dmarc(home, "--since", "0").stdout.decode()
-    assert "example.org" in text and "mailer.test" in text and len(text.splitlines()) == 8
+    assert "example.org" in text and "mailer.test" in text and len(text.splitlines()) == 11
     assert b"no aggregate report" in dmarc(home).stdout  # that one is of 2023
     assert json.loads(dmarc(home, "--since", "0", "--domain", "other.test", "--json").stdout)["sources"] == []
     assert len(json.loads(dmarc(home, "--since", "0", "--domain", "Example.ORG", "--json").stdout)["sources"]) == 6
