@@ -198,7 +198,6 @@ static const struct calls allowed[] = {
       N(writev),
       N(pread64),
       N(preadv),
-      N(lseek),
       N(recvmsg),
       N(sendmsg),
       N(recvfrom),
@@ -279,8 +278,10 @@ static const struct calls allowed[] = {
       N(link), N(linkat), N(chmod), N(fchmod), N(fchmodat), N(fchown), N(utimensat), N(fallocate),
       N(copy_file_range), N(sendfile), N(syncfs)}},
     {LL_CALLS_CHANGE | LL_CALLS_MEMFD, {N(ftruncate)}},
+    {LL_CALLS_OPEN | LL_CALLS_CHANGE | LL_CALLS_MEMFD, {N(lseek)}},
+    {LL_CALLS_CHANGE | LL_CALLS_MEMFD, {N(pwrite64), N(pwritev)}},
     {LL_CALLS_CHANGE | LL_CALLS_FLUSH | LL_CALLS_MEMFD,
-     {N(pwrite64), N(pwritev), N(fsync), N(fdatasync), N(sync_file_range)}},
+     {N(fsync), N(fdatasync), N(sync_file_range)}},
     {LL_CALLS_MEMFD, {N(memfd_create)}},
 };
 
@@ -289,6 +290,7 @@ static const struct calls refused[] = {
     {LL_CALLS_OPEN,
      {N(open), N(openat), N(openat2), N(stat), N(lstat), N(statx), N(access), N(faccessat),
       N(faccessat2), N(readlink), N(readlinkat), N(getcwd), N(statfs)}},
+    {LL_CALLS_OPEN | LL_CALLS_CHANGE | LL_CALLS_MEMFD, {N(lseek)}},
     {LL_CALLS_CONNECT, {N(connect), N(bind)}},
     {0, {N(socketpair), N(sched_setaffinity), N(setpriority), N(kill), N(sched_setscheduler)}},
 };

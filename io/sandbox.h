@@ -36,7 +36,7 @@ enum ll_sandbox_group {
     LL_CALLS_CONNECT = 2, /* new IPv4 and IPv6 sockets, connected outwards */
     LL_CALLS_OPEN = 4,    /* open, stat and read files */
     LL_CALLS_CHANGE = 8,  /* make, rename, remove, truncate, lock files */
-    LL_CALLS_FLUSH = 16,  /* write at an offset and flush, on descriptors that were given */
+    LL_CALLS_FLUSH = 16,  /* flush descriptors that were given; never write but where one stands */
     LL_CALLS_MEMFD = 32,  /* anonymous files with seals */
     LL_CALLS_SETFL = 64,  /* fcntl F_SETFL: could take O_APPEND from a segment */
 };

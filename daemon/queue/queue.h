@@ -186,6 +186,7 @@ struct segment {
     uint64_t *over;   /* letters in it that are over */
     size_t n_over, cap_over;
     bool ours;  /* given out, or announced, in this life of the queue */
+    bool given; /* in this life: we write zeros ahead of its writer */
     bool final; /* nobody writes to it any more: once scanned to `until`, it is closed */
     bool closed;
     bool doubles;     /* records of letters that lie elsewhere too */
@@ -386,6 +387,7 @@ struct segment *segment_new(struct queue *, enum ll_role writer, unsigned index)
 int segment_fd(struct queue *, struct segment *);
 void segment_over(struct queue *, struct segment *, uint64_t id); /* one of its letters is over */
 void segment_settle(struct queue *, struct segment *);
+void segment_ahead(struct queue *, struct segment *); /* room in front of its writer */
 void give(struct queue *); /* segments and files to writers that wait for them */
 int on_segment_ask(struct ll_peer *, const struct ll_msg *);
 int on_files_ask(struct ll_peer *, const struct ll_msg *);

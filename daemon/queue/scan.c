@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@
 #define SLICE_MS      5            /* how long one turn may scan */
 #define LOOK_SHARE    4            /* the disk is looked at when this part of the least is taken */
 #define RECEIPT_AGAIN 600          /* seconds: letters found at start that are younger than this */
-#define TAIL_OCTETS   (64u << 20)  /* of a segment found at start: contents are checked */
+#define TAIL_OCTETS   (66u << 20)  /* of a segment found at start: contents are checked */
 
 /* The window on the segment that is being read. */
 struct window {
@@ -190,8 +191,23 @@ static bool scan_on(struct queue *q, struct segment *s, uint64_t deadline)
     return true;
 }
 
+/* Nothing but the zeros that lay ahead of its writer. */
+static bool blank(struct window *w, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        size_t n = to - from < CHUNK ? (size_t)(to - from) : CHUNK;
+        const uint8_t *p = look(w, from, n);
+
+        if (!p || p[0] != 0 || memcmp(p, p + 1, n - 1) != 0)
+            return false;
+        from += n;
+    }
+    return true;
+}
+
 static void finish(struct queue *q, struct segment *s)
 {
+    struct window w = {q, s, 0, 0};
     uint64_t end = s->until < s->size ? s->until : s->size;
 
     link_out(&s->scan);
@@ -199,7 +215,7 @@ static void finish(struct queue *q, struct segment *s)
      * give stays open, and the next start reads it again. */
     if (!s->final || s->unreadable)
         return;
-    if (s->upto < end)
+    if (!blank(&w, s->upto, end))
         ll_log(LL_LOG_WARNING, "journal-torn", LL_FU("segment", s->number),
                LL_FU("octets", end - s->upto));
     s->closed_s = q->now_s;
@@ -288,8 +304,8 @@ int on_appended(struct ll_peer *peer, const struct ll_msg *m)
                 scan_begin(q, older);
             }
         }
-    if (link_empty(&s->scan) && scan_on(q, s, ll_now_ms() + SLICE_MS))
-        return 0;
-    scan_begin(q, s);
+    if (!link_empty(&s->scan) || !scan_on(q, s, ll_now_ms() + SLICE_MS))
+        scan_begin(q, s);
+    segment_ahead(q, s);
     return 0;
 }

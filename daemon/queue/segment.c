@@ -14,11 +14,14 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define SEGMENT_LIMIT_MAX (64u << 20) /* octets at which a writer changes to the next segment */
 #define SEGMENT_LIMIT_MIN (256u << 10)
-#define SEGMENT_SHARE     128         /* of a small disk, a segment is this part */
+#define SEGMENT_SHARE     128        /* of a small disk, a segment is this part */
+#define AHEAD             (1u << 20) /* octets of zeros that lie in front of a writer, or more */
+#define ZEROS             (64u << 10)
 #define SPACE_LOW         (64u << 20) /* free octets below which nothing more is accepted */
 #define SPACE_SHARE       8           /* of a small disk: this part */
 #define SMALL_DISK        (1u << 30)
@@ -308,6 +311,27 @@ void body_remove(struct queue *q, uint64_t number)
 
 /* ---- giving to writers ----------------------------------------------------------------------- */
 
+/* A flush behind octets that were there costs half of one that makes the file longer. Our
+ * descriptor appends, so this never meets what the writer writes, wherever that is by now. */
+void segment_ahead(struct queue *q, struct segment *s)
+{
+    static uint8_t zeros[ZEROS];
+    struct iovec part[AHEAD / ZEROS];
+    ssize_t r;
+
+    if (!s->given || q->space != LL_SPACE_OK || s->size >= s->until + AHEAD / 2 ||
+        s->size >= q->segment_limit)
+        return;
+    for (size_t i = 0; i < LL_COUNT(part); i++)
+        part[i] = (struct iovec){zeros, sizeof(zeros)};
+    /* What does not fit is not there: the writer appends then, and sees what the disk says. */
+    r = writev(s->fd, part, LL_COUNT(part));
+    if (r > 0)
+        s->size += (uint64_t)r;
+    else
+        s->given = false;
+}
+
 static void give_segment(struct queue *q, struct ll_peer *peer, struct writer_state *w)
 {
     struct ll_msg m = {.type = LL_MSG_SEGMENT};
@@ -316,14 +340,20 @@ static void give_segment(struct queue *q, struct ll_peer *peer, struct writer_st
 
     if (q->space != LL_SPACE_OK || (s = segment_new(q, peer->role, peer->index)) == NULL)
         return;
-    /* A descriptor of its own that cannot read. */
+    /* A descriptor of its own that cannot read. It stands behind the head, and the sandbox of those
+     * who write lets it move by writing alone: what they wrote they cannot write again. */
     segment_name(name, s->number);
-    m.fd = openat(q->segments_dir, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    m.fd = openat(q->segments_dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (m.fd >= 0 && lseek(m.fd, LL_SEGMENT_HEAD, SEEK_SET) != LL_SEGMENT_HEAD) {
+        close(m.fd);
+        m.fd = -1;
+    }
     m.segment.segment = s->number;
     m.segment.generation = s->generation;
     m.segment.limit = q->segment_limit;
     if (m.fd >= 0 && ll_msg_send(peer->ipc, &m) == 0) {
         w->segment_asked = false;
+        s->given = true;
     } else {
         s->final = true;
         scan_begin(q, s);

@@ -48,11 +48,37 @@ static struct shared {
     uint32_t deaths;
     uint8_t acked[LETTERS_MAX];
     uint8_t copies[LETTERS_MAX];
-    struct {
+    struct note {
         uint64_t inode;
         uint64_t size;
+        uint64_t written; /* by write(2); zeros lie ahead of the writer of a segment, by writev */
     } flushed[FILES_MAX];
 } * shared;
+
+static struct note *note_of(uint64_t inode)
+{
+    for (size_t i = 0; i < FILES_MAX; i++) {
+        uint64_t none = 0;
+
+        if (shared->flushed[i].inode == inode ||
+            __atomic_compare_exchange_n(&shared->flushed[i].inode, &none, inode, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) ||
+            none == inode)
+            return &shared->flushed[i];
+    }
+    abort();
+}
+
+/* In place of the C library's. */
+ssize_t write(int fd, const void *from, size_t n)
+{
+    ssize_t r = syscall(SYS_write, fd, from, n);
+    struct stat st;
+
+    if (r > 0 && shared && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        __atomic_add_fetch(&note_of(st.st_ino)->written, (uint64_t)r, __ATOMIC_SEQ_CST);
+    return r;
+}
 
 /* In place of the C library's. */
 int fdatasync(int fd)
@@ -60,27 +86,23 @@ int fdatasync(int fd)
     struct stat st;
     uint32_t n = __atomic_add_fetch(&shared->flushes, 1, __ATOMIC_RELAXED);
 
+    struct note *note;
+    uint64_t written;
+
     if (fstat(fd, &st) != 0)
         return -1;
     if (shared->variant == NO_FLUSH)
         return 0;
+    note = note_of(st.st_ino);
+    written = note->written ? note->written : (uint64_t)st.st_size;
     /* A slow disk; one so slow that a flush is always under way shows an early 250. */
     usleep(shared->variant == ACK_EARLY ? 50000 : 2000);
     if (shared->variant == FLUSH_FAILS && n % 17 == 0) {
         errno = EIO;
         return -1;
     }
-    for (size_t i = 0; i < FILES_MAX; i++) {
-        uint64_t none = 0;
-
-        if (shared->flushed[i].inode == st.st_ino ||
-            __atomic_compare_exchange_n(&shared->flushed[i].inode, &none, st.st_ino, false,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-            shared->flushed[i].size = (uint64_t)st.st_size;
-            return 0;
-        }
-    }
-    abort();
+    note->size = written;
+    return 0;
 }
 
 /* ---- a front that writes letters ---------------------------------------------------------------
@@ -349,14 +371,6 @@ static void kill_all(void)
 /* ---- loss of power ------------------------------------------------------------------------------
  */
 
-static uint64_t flushed_size(uint64_t inode)
-{
-    for (size_t i = 0; i < FILES_MAX && shared->flushed[i].inode; i++)
-        if (shared->flushed[i].inode == inode)
-            return shared->flushed[i].size;
-    return 0;
-}
-
 static void cut(const char *folder)
 {
     char path[128];
@@ -368,7 +382,8 @@ static void cut(const char *folder)
     while (d && (e = readdir(d)) != NULL) {
         char name[400];
         struct stat st;
-        uint64_t keep;
+        const struct note *note;
+        uint64_t keep, end;
         int fd;
 
         snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
@@ -378,16 +393,20 @@ static void cut(const char *folder)
                 close(fd);
             continue;
         }
-        keep = flushed_size(st.st_ino);
-        if (keep < (uint64_t)st.st_size) {
+        note = note_of(st.st_ino);
+        keep = note->size;
+        end = note->written ? note->written : (uint64_t)st.st_size;
+        if (keep < end) {
             /* Some of what was not flushed is there all the same, with a hole in it. */
-            uint64_t rest = (uint64_t)st.st_size - keep;
+            uint64_t rest = end - keep;
             uint64_t torn = (uint64_t)rand() % (rest + 1);
             char zeros[512] = {0};
 
             assert_int_equal(ftruncate(fd, (off_t)(keep + torn)), 0);
             if (torn > 600)
                 assert_true(pwrite(fd, zeros, sizeof(zeros), (off_t)(keep + torn / 3)) > 0);
+            if (rand() % 2) /* and so may the zeros ahead of the writer */
+                assert_int_equal(ftruncate(fd, st.st_size), 0);
         }
         close(fd);
     }

@@ -40,8 +40,9 @@ static char state_dir[40];
 static char inside[64];  /* a folder of the role's own */
 static char outside[64]; /* somebody else's folder, readable to the user */
 static struct ll_conf conf;
-static int given; /* a file that was opened for writing before */
-static int ear;   /* a listening socket, and its port */
+static int given;            /* a file that was opened before */
+static int given_write_only; /* one as writers of letters get it */
+static int ear;              /* a listening socket, and its port */
 static uint16_t ear_port;
 
 /* ---- things to try: true when the kernel let them happen ---------------------------------------
@@ -208,6 +209,22 @@ static bool punches(void)
     return fallocate(given, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 4096) == 0;
 }
 
+/* A segment is written forwards only: who could go back could change letters that are in it. */
+static bool goes_back(void)
+{
+    return lseek(given, 0, SEEK_SET) == 0;
+}
+
+static bool writes_anywhere(void)
+{
+    return pwrite(given, "x", 1, 0) == 1;
+}
+
+static bool maps_given(void)
+{
+    return mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, given_write_only, 0) != MAP_FAILED;
+}
+
 static bool memfd(void)
 {
     int fd = memfd_create("x", MFD_ALLOW_SEALING | MFD_CLOEXEC);
@@ -291,6 +308,9 @@ static const struct attempt attempts[] = {
     {"accept", accepts, FRONTS | CONTROL},
     {"reserve room for a file", reserves, AUTH | QUEUE | LOCAL | TALLY},
     {"punch a hole into a file", punches, AUTH | QUEUE | LOCAL | TALLY},
+    {"go back in a file", goes_back, KEEPER | AUTH | DNS | QUEUE | LOCAL | RELAY | TALLY | REPORT},
+    {"write anywhere in a file", writes_anywhere, AUTH | QUEUE | LOCAL | TALLY | REPORT},
+    {"map a file that is only written", maps_given, 0},
     {"memfd", memfd, QUEUE | TALLY | REPORT},
     {"executable memory", executable_memory, 0},
     {"make memory executable", made_executable, 0},
@@ -409,6 +429,8 @@ static void set_up(void)
                             .n_route = 1};
     given = memfd_create("given", MFD_CLOEXEC);
     assert_true(given >= 0);
+    given_write_only = open(file, O_WRONLY | O_CLOEXEC);
+    assert_true(given_write_only >= 0);
     ear = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(ear, (struct sockaddr *)&a, sizeof(a)), 0);
     assert_int_equal(listen(ear, 5), 0);

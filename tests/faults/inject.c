@@ -2,9 +2,10 @@
  * Put before the C library of a server's processes by LD_PRELOAD. It does two things:
  *
  * It notes what is durable, by the letter of POSIX and no more: of a file, the octets that were
- * there when a flush of it began; of a name, that its directory was flushed behind its making. When
- * all processes have been killed a test takes away everything else (harness/power.py): the worst
- * that a loss of power may leave behind on any file system.
+ * there when a flush of it began (of a segment those that write(2) has put there: zeros lie ahead
+ * of its writer, which count for nothing); of a name, that its directory was flushed behind its
+ * making. When all processes have been killed a test takes away everything else (harness/power.py):
+ * the worst that a loss of power may leave behind on any file system.
  *
  * It breaks the server on purpose, to see whether the tests notice: leaves flushes out, makes them
  * later than they say, calls a failed one a success, lets the n-th allocation of a role or the n-th
@@ -59,6 +60,7 @@ struct notes {
         uint64_t kind;
         uint64_t fresh; /* made or truncated since the notes began */
         uint64_t flushed;
+        uint64_t written; /* of a segment: where its writer stands */
     } file[FILES];
     struct name {
         uint64_t dir; /* key of the directory */
@@ -252,6 +254,7 @@ int openat(int dir, const char *name, int flags, ...)
 
         f->fresh = 1;
         f->flushed = 0;
+        f->written = 0;
     }
     if (strcmp(role, "queue") == 0)
         classify(dir, name, fd);
@@ -298,6 +301,26 @@ int renameat2(int from, const char *old, int to, const char *new, unsigned flags
     return r;
 }
 
+/* ---- writes -----------------------------------------------------------------------------------
+ */
+
+/* The zeros ahead of a writer go by writev. */
+ssize_t write(int fd, const void *from, size_t n)
+{
+    ssize_t r = raw(SYS_write, fd, (long)(uintptr_t)from, (long)n, 0, 0, 0);
+    struct stat st;
+
+    if (r > 0 && notes && role[0] && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+        kind_of(&st) == SEGMENT)
+        __atomic_add_fetch(&file_of(key_of(&st))->written, (uint64_t)r, __ATOMIC_SEQ_CST);
+    return r;
+}
+
+static uint64_t octets_of(const struct stat *st, enum kind kind)
+{
+    return kind == SEGMENT ? file_of(key_of(st))->written : (uint64_t)st->st_size;
+}
+
 /* ---- flushes ----------------------------------------------------------------------------------
  */
 
@@ -305,7 +328,7 @@ static int flush(long call, int fd)
 {
     struct stat st;
     enum kind kind;
-    uint64_t before;
+    uint64_t before, octets;
     int r = 0;
 
     if (!role[0] || fstat(fd, &st) != 0)
@@ -314,6 +337,7 @@ static int flush(long call, int fd)
     if (kind != UNKNOWN && kind == skipped)
         return 0;
     before = notes ? notes->n_names : 0;
+    octets = notes ? octets_of(&st, kind) : 0;
     if (slow_ms)
         usleep(slow_ms * 1000);
     if (!strict)
@@ -323,7 +347,7 @@ static int flush(long call, int fd)
     if (notes && S_ISDIR(st.st_mode))
         names_durable(key_of(&st), false, before);
     else if (notes)
-        octets_durable(key_of(&st), (uint64_t)st.st_size);
+        octets_durable(key_of(&st), octets);
     return 0;
 }
 

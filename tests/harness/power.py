@@ -222,7 +222,7 @@ class Notes:
 
     HEAD = struct.Struct("=16sqqqQQ")
     FILES = NAMES = 1 << 15
-    FILE, NAME = struct.Struct("=QQQQ"), struct.Struct("=QQ104s")
+    FILE, NAME = struct.Struct("=QQQQQ"), struct.Struct("=QQ104s")
     PENDING = 1
 
     def __init__(self, path):
@@ -274,11 +274,12 @@ class Notes:
     def cut(self, rng, *folders):
         """Takes away what was not durable; all processes have ended. Returns (names taken away,
         files cut)."""
-        flushed, pending = {}, set()
+        flushed, written, pending = {}, {}, set()
         at = self.HEAD.size
-        for key, _, fresh, size in self.FILE.iter_unpack(self.map[at:at + self.FILES * self.FILE.size]):
+        for key, _, fresh, size, put in self.FILE.iter_unpack(self.map[at:at + self.FILES * self.FILE.size]):
             if key:
                 flushed[key] = size if fresh else max(size, self.before.get(key, 0))
+                written[key] = put
         at += self.FILES * self.FILE.size
         count = min(self._head()[-1], self.NAMES)
         for key, state, name in self.NAME.iter_unpack(self.map[at:at + count * self.NAME.size]):
@@ -294,21 +295,25 @@ class Notes:
                         gone += 1
                         shutil.rmtree(path) if name in folders_in else os.unlink(path)
                     elif name in names:
-                        cut += self._cut_file(path, flushed, rng)
+                        cut += self._cut_file(path, flushed, written, rng)
                 folders_in[:] = [f for f in folders_in if (key, f) not in pending]
         return gone, cut
 
-    def _cut_file(self, path, flushed, rng):
-        """Some of what was not flushed may be there all the same, with holes in it."""
+    def _cut_file(self, path, flushed, written, rng):
+        """Some of what was not flushed may be there all the same, with holes in it; so may the
+        zeros ahead of a segment's writer."""
         st = os.stat(path)
         keep = flushed.get(self.key(st), self.before.get(self.key(st), 0))
-        if st.st_size <= keep:
+        end = written.get(self.key(st)) or st.st_size
+        if end <= keep:
             return 0
-        rest = rng.choice([st.st_size - keep, rng.randrange(st.st_size - keep + 1)])
+        rest = rng.choice([end - keep, rng.randrange(end - keep + 1)])
         os.truncate(path, keep + rest)
         with open(path, "r+b") as f:
             for _ in range(rest // 4096 + (rest > SECTOR)):
                 f.seek(keep + rng.randrange(rest - SECTOR + 1) if rest > SECTOR else keep)
                 f.write(bytes(min(SECTOR, rest)))
+        if end < st.st_size and rng.random() < 0.5:
+            os.truncate(path, st.st_size)
         return 1
 
