@@ -1,7 +1,6 @@
 /* See io/json.h. */
 #include "io/json.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 static void value_begins(struct ll_json *j, const char *key)
@@ -42,13 +41,30 @@ static size_t character(struct ll_slice s)
     return 0;
 }
 
+/* The octets at the front of s that stand in a string as they are, and take one octet each. */
+static size_t plain(struct ll_slice s)
+{
+    size_t n = 0;
+
+    while (n < s.n && s.p[n] >= 0x20 && s.p[n] < 0x7f && s.p[n] != '"' && s.p[n] != '\\')
+        n++;
+    return n;
+}
+
 static void put_text(struct ll_buf *out, struct ll_slice s)
 {
     ll_buf_putc(out, '"');
     while (s.n > 0) {
-        uint8_t c = s.p[0];
-        size_t n = c < 0x80 ? 1 : character(s);
+        size_t n = plain(s);
+        uint8_t c;
 
+        if (n > 0) {
+            ll_buf_put(out, s.p, n);
+            s = ll_slice_skip(s, n);
+            continue;
+        }
+        c = s.p[0];
+        n = c < 0x80 ? 1 : character(s);
         if (n == 0) {
             ll_buf_puts(out, "\xef\xbf\xbd");
             n = 1;
@@ -93,7 +109,9 @@ void ll_json_cstr(struct ll_json *j, const char *key, const char *value)
 void ll_json_int(struct ll_json *j, const char *key, int64_t value)
 {
     value_begins(j, key);
-    ll_buf_printf(j->out, "%" PRId64, value);
+    if (value < 0)
+        ll_buf_putc(j->out, '-');
+    ll_buf_put_uint(j->out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 1);
     j->comma = true;
 }
 

@@ -75,12 +75,11 @@ static void put_json(struct ll_buf *out, struct ll_slice s)
 
 static void put_field(struct ll_buf *out, const struct ll_log_field *f)
 {
-    if (json)
-        ll_buf_printf(out, ",\"%s\":", f->key);
-    else
-        ll_buf_printf(out, " %s=", f->key);
+    ll_buf_puts(out, json ? ",\"" : " ");
+    ll_buf_puts(out, f->key);
+    ll_buf_puts(out, json ? "\":" : "=");
     if (f->kind == LL_LOG_NUMBER)
-        ll_buf_printf(out, "%llu", (unsigned long long)f->number);
+        ll_buf_put_uint(out, f->number, 1);
     else if (json)
         put_json(out, f->text);
     else if (f->text.n && ll_slice_find(f->text, ' ') == f->text.n)
@@ -95,19 +94,15 @@ static void put_field(struct ll_buf *out, const struct ll_log_field *f)
 void ll_log_format(struct ll_buf *out, int64_t unix_ms, enum ll_log_level level, const char *event,
                    const struct ll_log_field *fields, size_t n)
 {
-    struct ll_buf stamp = LL_BUF(64);
-
-    ll_time_rfc3339(&stamp, unix_ms / 1000);
-    if (stamp.n)
-        stamp.n--; /* the Z */
-    ll_buf_printf(&stamp, ".%03uZ", (unsigned)(unix_ms % 1000));
-    if (json)
-        ll_buf_printf(out, "{\"time\":\"%.*s\",\"level\":\"%s\",\"role\":\"%s\",\"event\":\"%s\"",
-                      LL_FMT(ll_buf_slice(&stamp)), level_names[level], who, event);
-    else
-        ll_buf_printf(out, "%.*s %s %s %s", LL_FMT(ll_buf_slice(&stamp)), level_names[level], who,
-                      event);
-    ll_buf_release(&stamp);
+    ll_buf_puts(out, json ? "{\"time\":\"" : "");
+    ll_time_rfc3339_ms(out, unix_ms);
+    ll_buf_puts(out, json ? "\",\"level\":\"" : " ");
+    ll_buf_puts(out, level_names[level]);
+    ll_buf_puts(out, json ? "\",\"role\":\"" : " ");
+    ll_buf_puts(out, who);
+    ll_buf_puts(out, json ? "\",\"event\":\"" : " ");
+    ll_buf_puts(out, event);
+    ll_buf_puts(out, json ? "\"" : "");
     for (size_t i = 0; i < n; i++) {
         size_t before = out->n;
 

@@ -22,14 +22,10 @@
 static void begin(struct ll_json *j, struct ll_buf *line, uint64_t id, const char *event)
 {
     struct ll_buf word = LL_BUF(64);
-    int64_t ms = ll_unix_ms();
 
     *j = LL_JSON(line);
     ll_json_open(j, '{');
-    ll_time_rfc3339(&word, ms / 1000);
-    if (word.n > 0) /* milliseconds before the Z */
-        word.n--;
-    ll_buf_printf(&word, ".%03dZ", (int)(ms % 1000));
+    ll_time_rfc3339_ms(&word, ll_unix_ms());
     ll_json_str(j, "time", ll_buf_slice(&word));
     ll_buf_clear(&word);
     ll_letter_id_format(&word, id);

@@ -135,6 +135,8 @@ void ll_buf_put(struct ll_buf *, const void *p, size_t n);
 void ll_buf_puts(struct ll_buf *, const char *s);
 void ll_buf_putc(struct ll_buf *, uint8_t c);
 void ll_buf_put_slice(struct ll_buf *, struct ll_slice s);
+/* In decimal, with zeros in front up to that many digits. */
+void ll_buf_put_uint(struct ll_buf *, uint64_t value, unsigned width);
 void ll_buf_printf(struct ll_buf *, const char *fmt, ...) LL_PRINTF(2, 3);
 void ll_buf_vprintf(struct ll_buf *, const char *fmt, va_list ap) LL_PRINTF(2, 0);
 /* Room for n more octets at the end, uninitialised; NULL (and failed) when they do not fit.
@@ -228,6 +230,8 @@ uint32_t ll_crc32c(uint32_t crc, const void *p, size_t n);
 void ll_time_rfc5322(struct ll_buf *out, int64_t unix_s);
 /* "2026-11-24T03:07:34Z" (RFC 3339). */
 void ll_time_rfc3339(struct ll_buf *out, int64_t unix_s);
+/* The same with milliseconds, of which the time is one: "2026-11-24T03:07:34.042Z". */
+void ll_time_rfc3339_ms(struct ll_buf *out, int64_t unix_ms);
 /* "20261124": the UTC day. */
 void ll_time_day(struct ll_buf *out, int64_t unix_s);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define BUF_FIRST 64 /* octets of the first allocation */
+#define DIGITS    20 /* of the greatest number */
 
 void ll_buf_init(struct ll_buf *b, size_t max)
 {
@@ -88,14 +89,27 @@ void ll_buf_put_slice(struct ll_buf *b, struct ll_slice s)
     ll_buf_put(b, s.p, s.n);
 }
 
+void ll_buf_put_uint(struct ll_buf *b, uint64_t value, unsigned width)
+{
+    char digits[DIGITS];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (at > 0 && (value > 0 || sizeof(digits) - at < width));
+    ll_buf_put(b, digits + at, sizeof(digits) - at);
+}
+
 void ll_buf_vprintf(struct ll_buf *b, const char *fmt, va_list ap)
 {
+    size_t room = b->p && !b->failed ? b->cap - b->n : 0;
     va_list again;
     uint8_t *to;
     int n;
 
     va_copy(again, ap);
-    n = vsnprintf(NULL, 0, fmt, again);
+    n = vsnprintf(room > 0 ? (char *)b->p + b->n : NULL, room, fmt, again);
     va_end(again);
     if (n < 0) {
         b->failed = true;
@@ -104,6 +118,10 @@ void ll_buf_vprintf(struct ll_buf *b, const char *fmt, va_list ap)
     to = ll_buf_room(b, (size_t)n);
     if (!to)
         return;
+    if (room > (size_t)n) { /* it fitted at once */
+        b->n += (size_t)n;
+        return;
+    }
     /* vsnprintf writes a NUL behind the text, for which the buffer need not have room. */
     if (b->cap - b->n > (size_t)n) {
         vsnprintf((char *)to, (size_t)n + 1, fmt, ap);

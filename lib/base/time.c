@@ -31,6 +31,23 @@ static struct civil civil_from_unix(int64_t t)
     return c;
 }
 
+/* At least four digits, of which the sign is one: as printf would. */
+static void put_year(struct ll_buf *out, int64_t year)
+{
+    if (year < 0)
+        ll_buf_putc(out, '-');
+    ll_buf_put_uint(out, year < 0 ? 0 - (uint64_t)year : (uint64_t)year, year < 0 ? 3 : 4);
+}
+
+static void put_clock(struct ll_buf *out, const struct civil *c)
+{
+    ll_buf_put_uint(out, c->hour, 2);
+    ll_buf_putc(out, ':');
+    ll_buf_put_uint(out, c->minute, 2);
+    ll_buf_putc(out, ':');
+    ll_buf_put_uint(out, c->second, 2);
+}
+
 void ll_time_rfc5322(struct ll_buf *out, int64_t unix_s)
 {
     static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
@@ -38,16 +55,46 @@ void ll_time_rfc5322(struct ll_buf *out, int64_t unix_s)
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct civil c = civil_from_unix(unix_s);
 
-    ll_buf_printf(out, "%s, %u %s %04lld %02u:%02u:%02u +0000", days[c.weekday], c.day,
-                  months[c.month - 1], (long long)c.year, c.hour, c.minute, c.second);
+    ll_buf_puts(out, days[c.weekday]);
+    ll_buf_puts(out, ", ");
+    ll_buf_put_uint(out, c.day, 1);
+    ll_buf_putc(out, ' ');
+    ll_buf_puts(out, months[c.month - 1]);
+    ll_buf_putc(out, ' ');
+    put_year(out, c.year);
+    ll_buf_putc(out, ' ');
+    put_clock(out, &c);
+    ll_buf_puts(out, " +0000");
+}
+
+/* Without the zone. */
+static void put_rfc3339(struct ll_buf *out, int64_t unix_s)
+{
+    struct civil c = civil_from_unix(unix_s);
+
+    put_year(out, c.year);
+    ll_buf_putc(out, '-');
+    ll_buf_put_uint(out, c.month, 2);
+    ll_buf_putc(out, '-');
+    ll_buf_put_uint(out, c.day, 2);
+    ll_buf_putc(out, 'T');
+    put_clock(out, &c);
 }
 
 void ll_time_rfc3339(struct ll_buf *out, int64_t unix_s)
 {
-    struct civil c = civil_from_unix(unix_s);
+    put_rfc3339(out, unix_s);
+    ll_buf_putc(out, 'Z');
+}
 
-    ll_buf_printf(out, "%04lld-%02u-%02uT%02u:%02u:%02uZ", (long long)c.year, c.month, c.day,
-                  c.hour, c.minute, c.second);
+void ll_time_rfc3339_ms(struct ll_buf *out, int64_t unix_ms)
+{
+    int64_t ms = ((unix_ms % 1000) + 1000) % 1000;
+
+    put_rfc3339(out, (unix_ms - ms) / 1000);
+    ll_buf_putc(out, '.');
+    ll_buf_put_uint(out, (uint64_t)ms, 3);
+    ll_buf_putc(out, 'Z');
 }
 
 void ll_time_day(struct ll_buf *out, int64_t unix_s)

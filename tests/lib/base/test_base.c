@@ -294,6 +294,58 @@ static void dates(void **state)
     }
 }
 
+static void dates_with_milliseconds(void **state)
+{
+    static const struct {
+        int64_t t;
+        const char *text;
+    } rows[] = {
+        {0, "1970-01-01T00:00:00.000Z"},
+        {42, "1970-01-01T00:00:00.042Z"},
+        {-1, "1969-12-31T23:59:59.999Z"},
+        {-1000, "1969-12-31T23:59:59.000Z"},
+        {1795489654999, "2026-11-24T03:07:34.999Z"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_buf b = LL_BUF(100);
+
+        ll_time_rfc3339_ms(&b, rows[i].t);
+        assert_string_equal(ll_buf_str(&b), rows[i].text);
+        ll_buf_release(&b);
+    }
+}
+
+static void numbers_put(void **state)
+{
+    static const struct {
+        uint64_t value;
+        unsigned width;
+        const char *text;
+    } rows[] = {
+        {0, 0, "0"},
+        {0, 1, "0"},
+        {0, 3, "000"},
+        {7, 2, "07"},
+        {10, 2, "10"},
+        {123, 2, "123"},
+        {UINT64_MAX, 1, "18446744073709551615"},
+        {UINT64_MAX, 20, "18446744073709551615"},
+        {1, 20, "00000000000000000001"},
+        {1, 99, "00000000000000000001"}, /* no number has more digits */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_buf b = LL_BUF(100);
+
+        ll_buf_put_uint(&b, rows[i].value, rows[i].width);
+        assert_string_equal(ll_buf_str(&b), rows[i].text);
+        ll_buf_release(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +359,8 @@ int main(void)
         cmocka_unit_test(utf8),
         cmocka_unit_test(crc32c),
         cmocka_unit_test(dates),
+        cmocka_unit_test(dates_with_milliseconds),
+        cmocka_unit_test(numbers_put),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
