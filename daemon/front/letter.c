@@ -511,6 +511,7 @@ static void hand_over(struct session *s, struct letter *l)
     l->handed = true;
     l->handing = true;
     s->asked = ASKED_STORE;
+    ll_writer_alone(s->front->writer, s->front->n_sessions == 1);
     ll_writer_append(s->front->writer, &out, file, stored, l);
 }
 

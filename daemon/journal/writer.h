@@ -56,6 +56,10 @@ void ll_writer_append(struct ll_writer *, const struct ll_letter *, struct ll_bo
                       ll_stored_fn done, void *arg);
 void ll_writer_forget(struct ll_writer *, void *arg);
 
+/* Whoever gives the next letter is the only one whom this process serves: the loop may wait for its
+ * flush, where the disk is quick, for nobody else would be kept waiting. */
+void ll_writer_alone(struct ll_writer *, bool alone);
+
 /* Letters appended and not yet answered. */
 size_t ll_writer_pending(const struct ll_writer *);
 

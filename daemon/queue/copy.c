@@ -23,8 +23,8 @@ static struct segment *worth_emptying(struct queue *q)
         struct segment *s = LINK_OF(struct segment, link, l);
 
         if (s->closed && (now || s->closed_s + COPY_AFTER < q->now_s) && s != q->copy &&
-            s->letters > 0 && link_empty(&s->scan) && s->octets < s->size / COPY_SHARE &&
-            s->octets <= COPY_MAX && s->size > q->segment_limit / COPY_SHARE)
+            s->letters > 0 && link_empty(&s->scan) && s->octets < s->upto / COPY_SHARE &&
+            s->octets <= COPY_MAX && s->upto > q->segment_limit / COPY_SHARE)
             return s;
     }
     return NULL;

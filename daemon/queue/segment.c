@@ -20,7 +20,8 @@
 #define SEGMENT_LIMIT_MAX (64u << 20) /* octets at which a writer changes to the next segment */
 #define SEGMENT_LIMIT_MIN (256u << 10)
 #define SEGMENT_SHARE     128        /* of a small disk, a segment is this part */
-#define AHEAD             (1u << 20) /* octets of zeros that lie in front of a writer, or more */
+#define AHEAD_MAX         (1u << 20) /* octets of zeros written at once ahead of a writer */
+#define AHEAD_SHARE       8          /* of a short segment, this part */
 #define ZEROS             (64u << 10)
 #define SPACE_LOW         (64u << 20) /* free octets below which nothing more is accepted */
 #define SPACE_SHARE       8           /* of a small disk: this part */
@@ -316,16 +317,24 @@ void body_remove(struct queue *q, uint64_t number)
 void segment_ahead(struct queue *q, struct segment *s)
 {
     static uint8_t zeros[ZEROS];
-    struct iovec part[AHEAD / ZEROS];
+    struct iovec part[AHEAD_MAX / ZEROS];
+    uint64_t most = q->segment_limit / AHEAD_SHARE;
+    size_t n = 0;
     ssize_t r;
 
-    if (!s->given || q->space != LL_SPACE_OK || s->size >= s->until + AHEAD / 2 ||
+    if (most > AHEAD_MAX)
+        most = AHEAD_MAX;
+    if (!s->given || q->space != LL_SPACE_OK || s->size >= s->until + most / 2 ||
         s->size >= q->segment_limit)
         return;
-    for (size_t i = 0; i < LL_COUNT(part); i++)
-        part[i] = (struct iovec){zeros, sizeof(zeros)};
+    if (most > q->segment_limit - s->size)
+        most = q->segment_limit - s->size;
+    for (; most > 0; n++) {
+        part[n] = (struct iovec){zeros, most < ZEROS ? most : ZEROS};
+        most -= part[n].iov_len;
+    }
     /* What does not fit is not there: the writer appends then, and sees what the disk says. */
-    r = writev(s->fd, part, LL_COUNT(part));
+    r = writev(s->fd, part, (int)n);
     if (r > 0)
         s->size += (uint64_t)r;
     else

@@ -153,6 +153,8 @@ static void make_more(evutil_socket_t fd, short what, void *arg)
 static int front_start(struct ll_proc *p)
 {
     writer = ll_writer_new(p);
+    if (writer)
+        ll_writer_alone(writer, true); /* some letters are flushed in the loop, some are not */
     more = event_new(p->base, -1, 0, make_more, NULL);
     return writer && more ? 0 : -1;
 }
