@@ -175,7 +175,7 @@ enum ll_seal_error ll_smime_encrypt(struct ll_smime *s, const struct ll_slice *r
                                     struct ll_slice text, int64_t now, enum ll_smime_content wish,
                                     struct ll_buf *out)
 {
-    unsigned flags = CMS_PARTIAL | CMS_BINARY | CMS_STREAM;
+    unsigned flags = CMS_PARTIAL | CMS_BINARY;
     enum ll_seal_error e = n == 0 ? LL_SEAL_NO_KEY : LL_SEAL_OK;
     uint32_t all = UINT32_MAX;
     struct ll_smime_entry *to = NULL;

@@ -31,11 +31,10 @@ void ll_smime_free(struct ll_smime *s)
 
 enum ll_seal_error ll_smime_failed(enum ll_seal_error otherwise)
 {
-    unsigned long code;
-
-    while ((code = ERR_get_error()) != 0)
-        if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
-            otherwise = LL_SEAL_RESOURCE;
+    /* The last one is of the call that failed; there may be older ones that are not ours. */
+    if (otherwise != LL_SEAL_OK && ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE)
+        otherwise = LL_SEAL_RESOURCE;
+    ERR_clear_error();
     return otherwise;
 }
 

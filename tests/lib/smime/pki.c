@@ -46,12 +46,31 @@ static void extension(X509 *cert, X509 *issuer, const char *name, const char *va
     X509_EXTENSION_free(x);
 }
 
+static void utf8_name(X509 *cert, const char *address)
+{
+    GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
+    GENERAL_NAME *g = GENERAL_NAME_new();
+    ASN1_UTF8STRING *text = ASN1_UTF8STRING_new();
+    ASN1_TYPE *value = ASN1_TYPE_new();
+
+    assert_true(ASN1_STRING_set(text, address, -1));
+    ASN1_TYPE_set(value, V_ASN1_UTF8STRING, text);
+    assert_true(GENERAL_NAME_set0_othername(g, OBJ_nid2obj(NID_id_on_SmtpUTF8Mailbox), value));
+    sk_GENERAL_NAME_push(names, g);
+    assert_true(X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0));
+    GENERAL_NAMES_free(names);
+}
+
 static void extensions(X509 *cert, X509 *issuer, const struct wish *w)
 {
     const char *extended = w->extended ? w->extended : w->ca ? "" : "emailProtection";
     char text[300];
 
-    extension(cert, issuer, "basicConstraints", w->ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
+    snprintf(text, sizeof(text), "critical,CA:TRUE,pathlen:%d", w->path - 1);
+    extension(cert, issuer, "basicConstraints",
+              !w->ca    ? "critical,CA:FALSE"
+              : w->path ? text
+                        : "critical,CA:TRUE");
     extension(cert, issuer, "keyUsage",
               w->usage ? w->usage
               : w->ca  ? "critical,keyCertSign,cRLSign"
@@ -65,6 +84,8 @@ static void extensions(X509 *cert, X509 *issuer, const struct wish *w)
         snprintf(text, sizeof(text), "email:%s", w->address);
         extension(cert, issuer, "subjectAltName", text);
     }
+    if (w->utf8_address)
+        utf8_name(cert, w->utf8_address);
     if (w->more) {
         const char *is = strchr(w->more, '=');
 
@@ -93,9 +114,9 @@ struct party pki_issue(const struct party *issuer, const struct wish *w)
     assert_true(X509_set_pubkey(p.cert, p.key));
     extensions(p.cert, by->cert, w);
     assert_true(X509_sign(p.cert, by->key,
-                          EVP_PKEY_get_id(by->key) == EVP_PKEY_ED25519 ? NULL
-                          : w->md                                      ? w->md
-                                                                       : EVP_sha256()) > 0);
+                          EVP_PKEY_get_id(by->key) == EVP_PKEY_ED25519
+                              ? NULL
+                              : EVP_get_digestbyname(w->md ? w->md : "SHA256")) > 0);
     return p;
 }
 

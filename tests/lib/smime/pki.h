@@ -23,6 +23,7 @@ struct party {
 /* What a certificate shall say. Zero is the default of a signer's certificate. */
 struct wish {
     const char *name, *address; /* address: rfc822Name; NULL: none */
+    const char *utf8_address;   /* SmtpUTF8Mailbox, alone */
     const char *usage;          /* keyUsage as openssl.cnf has it; NULL: all that is needed */
     const char *extended;       /* extendedKeyUsage; NULL: emailProtection; "": none */
     const char *more;           /* one more extension, "name=value" */
@@ -30,7 +31,8 @@ struct wish {
     bool ca;
     const char *kind; /* "P-256", "RSA2048", "RSA1024", "ED25519", "RSA-PSS" */
     int64_t from, to; /* 0: NOW - DAY, NOW + YEAR */
-    const EVP_MD *md; /* of the issuer's signature; NULL: SHA-256 */
+    const char *md;   /* of the issuer's signature; NULL: "SHA256" */
+    int path;         /* a CA's pathLenConstraint is path - 1; 0: none */
     long serial;      /* 0: the next */
 };
 
