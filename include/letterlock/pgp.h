@@ -196,4 +196,20 @@ enum ll_seal_error ll_pgp_open(struct ll_pgp *, struct ll_slice message, struct 
                                int64_t now, struct ll_buf *out, struct ll_arena *,
                                struct ll_opened *ret);
 
+/* ---- mail (RFC 3156) ------------------------------------------------------------------------- */
+
+#define LL_PGP_BOUNDARY_MAX 70 /* octets (RFC 2046 5.1.1) */
+
+/* A MIME entity that holds another one, signed or sealed: its Content-Type field and others of the
+ * entity, an empty line, the body. `entity` is fields, an empty line and a body, too, as it will be
+ * read: 7-bit, every line ended by CR LF and at most 998 octets long. boundary: characters of RFC
+ * 2046 that do not occur in entity; random ones, which the caller draws.
+ * MALFORMED, beside what ll_pgp_sign and ll_pgp_encrypt say: entity or boundary are not so. */
+enum ll_seal_error ll_pgp_mime_sign(struct ll_pgp *, struct ll_slice signer, struct ll_slice entity,
+                                    struct ll_slice boundary, int64_t now, struct ll_buf *out);
+/* Signed inside the encryption where signer is not empty (RFC 3156 6.2). */
+enum ll_seal_error ll_pgp_mime_encrypt(struct ll_pgp *, const struct ll_slice *recipient, size_t n,
+                                       struct ll_slice signer, struct ll_slice entity,
+                                       struct ll_slice boundary, int64_t now, struct ll_buf *out);
+
 #endif

@@ -27,80 +27,100 @@ static bool listed(const struct ll_slice *list, size_t n, struct ll_slice finger
     return false;
 }
 
-/* The primary keys that the report names, each once. */
-static enum ll_seal_error primaries(struct ll_pgp *ring, const char *report, struct ll_arena *arena,
-                                    struct ll_slice **ret, size_t *ret_n)
-{
-    struct ll_slice json = ll_slice_str(report), fingerprint, *list;
-    rnp_key_handle_t key = NULL;
-    size_t n = 0;
+/* The fingerprints of an import, each once. */
+struct found {
+    struct ll_slice *list;
+    size_t n, room;
+    struct ll_arena *arena;
+};
 
-    while (next_fingerprint(&json, &fingerprint))
-        n++;
-    list = ll_arena_alloc(arena, (n + 1) * sizeof(*list));
-    if (!list)
-        return LL_SEAL_RESOURCE;
-    n = 0;
-    json = ll_slice_str(report);
+static bool add(struct found *f, struct ll_slice fingerprint)
+{
+    if (f->n == f->room) {
+        size_t room = f->room ? f->room * 2 : 8;
+        struct ll_slice *list = ll_arena_alloc(f->arena, room * sizeof(*list));
+
+        if (!list)
+            return false;
+        if (f->n)
+            memcpy(list, f->list, f->n * sizeof(*list));
+        f->list = list;
+        f->room = room;
+    }
+    f->list[f->n++] = fingerprint;
+    return fingerprint.p;
+}
+
+/* Adds the primary keys that a report names. */
+static enum ll_seal_error read_report(struct ll_pgp *ring, const char *report, struct found *f)
+{
+    struct ll_slice json = ll_slice_str(report), fingerprint;
+    rnp_key_handle_t key = NULL;
+
     while (next_fingerprint(&json, &fingerprint)) {
-        bool primary = false;
+        bool primary = false, fits = true;
 
         if (ll_pgp_find(ring, fingerprint, &key))
             continue;
         rnp_key_is_primary(key, &primary);
-        if (primary && !listed(list, n, fingerprint))
-            list[n++] = ll_pgp_fingerprint(arena, key);
+        if (primary && !listed(f->list, f->n, fingerprint))
+            fits = add(f, ll_pgp_fingerprint(f->arena, key));
         rnp_key_handle_destroy(key);
+        if (!fits)
+            return LL_SEAL_RESOURCE;
     }
-    *ret = list;
-    *ret_n = n;
-    return n ? LL_SEAL_OK : LL_SEAL_MALFORMED;
+    return LL_SEAL_OK;
 }
 
-/* One import of what librnp calls GPG format: packets, armored or not. */
-static enum ll_seal_error import_packets(struct ll_pgp *ring, struct ll_slice octets,
-                                         struct ll_arena *arena, struct ll_slice **ret,
-                                         size_t *ret_n)
+/* One import of packets: keys, or signatures without a key, which are revocation certificates. */
+static enum ll_seal_error import_packets(struct ll_pgp *ring, struct ll_slice packets,
+                                         struct found *f)
 {
-    enum ll_seal_error error = LL_SEAL_MALFORMED;
+    enum ll_seal_error error = LL_SEAL_OK;
     rnp_input_t input = NULL;
     char *report = NULL;
+    struct ll_slice rest = packets;
+    struct ll_pgp_packet first = {0};
+    rnp_result_t code;
     uint32_t flags =
         RNP_LOAD_SAVE_PUBLIC_KEYS | RNP_LOAD_SAVE_SECRET_KEYS | RNP_LOAD_SAVE_PERMISSIVE;
 
-    if (rnp_input_from_memory(&input, octets.p, octets.n, false) != RNP_SUCCESS)
+    if (!ll_pgp_packet_next(&rest, &first))
+        return LL_SEAL_OK;
+    if (rnp_input_from_memory(&input, packets.p, packets.n, false) != RNP_SUCCESS)
         return LL_SEAL_RESOURCE;
-    if (rnp_import_keys(ring->ffi, input, flags, &report) == RNP_SUCCESS)
-        error = primaries(ring, report, arena, ret, ret_n);
+    if (first.tag == LL_PGP_TAG_SIGNATURE)
+        code = rnp_import_signatures(ring->ffi, input, 0, &report);
+    else
+        code = rnp_import_keys(ring->ffi, input, flags, &report);
+    if (code == RNP_SUCCESS)
+        error = read_report(ring, report, f);
     rnp_input_destroy(input);
     rnp_buffer_destroy(report);
     return error;
 }
 
-/* Signatures without a key: revocation certificates. */
-static enum ll_seal_error import_signatures(struct ll_pgp *ring, struct ll_slice octets,
-                                            struct ll_arena *arena, struct ll_slice **ret,
-                                            size_t *ret_n)
+/* All blocks of armor, or what is no armor as a whole. */
+static enum ll_seal_error import_octets(struct ll_pgp *ring, struct ll_slice octets,
+                                        struct found *f)
 {
-    enum ll_seal_error error = LL_SEAL_MALFORMED;
-    rnp_input_t input = NULL;
-    char *report = NULL;
+    struct ll_buf room = LL_BUF(octets.n);
+    enum ll_seal_error error = LL_SEAL_OK;
+    bool bad;
 
-    if (rnp_input_from_memory(&input, octets.p, octets.n, false) != RNP_SUCCESS)
-        return LL_SEAL_RESOURCE;
-    if (rnp_import_signatures(ring->ffi, input, 0, &report) == RNP_SUCCESS)
-        error = primaries(ring, report, arena, ret, ret_n);
-    rnp_input_destroy(input);
-    rnp_buffer_destroy(report);
+    if (octets.p[0] & 0x80)
+        return import_packets(ring, octets, f);
+    while (!error && ll_pgp_armor_next(&octets, &room, &bad))
+        error = import_packets(ring, ll_buf_slice(&room), f);
+    ll_buf_wipe(&room);
     return error;
 }
 
 /* GnuPG's keybox: read in a ring of its own, and taken over as packets. */
 static enum ll_seal_error import_keybox(struct ll_pgp *ring, struct ll_slice octets, int64_t now,
-                                        struct ll_arena *arena, struct ll_slice **ret,
-                                        size_t *ret_n)
+                                        struct found *f)
 {
-    enum ll_seal_error error = LL_SEAL_MALFORMED;
+    enum ll_seal_error error = LL_SEAL_OK;
     struct ll_pgp *box = ll_pgp_new();
     rnp_input_t input = NULL;
     rnp_output_t output = NULL;
@@ -115,7 +135,7 @@ static enum ll_seal_error import_keybox(struct ll_pgp *ring, struct ll_slice oct
         rnp_output_to_memory(&output, LL_PGP_KEYS_ROOM) == RNP_SUCCESS &&
         rnp_save_keys(box->ffi, "GPG", output, RNP_LOAD_SAVE_PUBLIC_KEYS) == RNP_SUCCESS &&
         rnp_output_memory_get_buf(output, &packets, &n, false) == RNP_SUCCESS)
-        error = import_packets(ring, ll_slice(packets, n), arena, ret, ret_n);
+        error = import_packets(ring, ll_slice(packets, n), f);
     rnp_output_destroy(output);
     rnp_input_destroy(input);
     ll_pgp_end(box);
@@ -127,6 +147,7 @@ enum ll_seal_error ll_pgp_import(struct ll_pgp *ring, struct ll_slice octets, in
                                  struct ll_arena *arena, struct ll_slice **ret_fingerprints,
                                  size_t *ret_n)
 {
+    struct found f = {.arena = arena};
     enum ll_seal_error error;
 
     if (octets.n == 0)
@@ -135,14 +156,16 @@ enum ll_seal_error ll_pgp_import(struct ll_pgp *ring, struct ll_slice octets, in
         return LL_SEAL_TOO_LARGE;
     ll_pgp_begin(ring, now);
     if (ll_slice_starts(ll_slice_skip(octets, 8), LL_LIT("KBXf")))
-        error = import_keybox(ring, octets, now, arena, ret_fingerprints, ret_n);
+        error = import_keybox(ring, octets, now, &f);
     else
-        error = import_packets(ring, octets, arena, ret_fingerprints, ret_n);
-    if (error == LL_SEAL_MALFORMED)
-        error = import_signatures(ring, octets, arena, ret_fingerprints, ret_n);
-    if (error == LL_SEAL_MALFORMED && ll_pgp_key_version(octets) > 4)
-        error = LL_SEAL_UNSUPPORTED;
+        error = import_octets(ring, octets, &f);
     ll_pgp_end(ring);
+    if (!error && f.n == 0)
+        error = ll_pgp_key_version(octets) > 4 ? LL_SEAL_UNSUPPORTED : LL_SEAL_MALFORMED;
+    if (!error) {
+        *ret_fingerprints = f.list;
+        *ret_n = f.n;
+    }
     return error;
 }
 

@@ -1,8 +1,6 @@
 /* See packet.h. */
 #include "lib/pgp/packet.h"
 
-#include "lib/pgp/ring.h"
-
 /* New format (RFC 4880 4.2.2): the length, or an open end. */
 static size_t new_length(struct ll_cursor *c, bool *ret_open)
 {
@@ -61,28 +59,76 @@ bool ll_pgp_packet_next(struct ll_slice *rest, struct ll_pgp_packet *ret)
     return true;
 }
 
-enum ll_seal_error ll_pgp_dearmor(struct ll_slice octets, size_t max, struct ll_buf *room,
-                                  struct ll_slice *ret)
+/* ---- armor ---- */
+
+#define BEGIN "-----BEGIN PGP "
+#define END   "-----END PGP "
+
+/* The next line, without what blanks and line ends are after it. */
+static bool next_line(struct ll_slice *rest, struct ll_slice *ret)
 {
-    struct ll_pgp_sink sink;
-    rnp_input_t input = NULL;
-    rnp_result_t code = RNP_ERROR_OUT_OF_MEMORY;
+    struct ll_slice line;
+
+    if (rest->n == 0)
+        return false;
+    ll_slice_next(rest, '\n', &line);
+    while (line.n > 0 && (line.p[line.n - 1] == '\r' || ll_is_blank(line.p[line.n - 1])))
+        line.n--;
+    *ret = line;
+    return true;
+}
+
+/* Behind the next block's headers: the first line of its body. */
+static bool find_block(struct ll_slice *rest)
+{
+    struct ll_slice line;
+
+    while (next_line(rest, &line))
+        if (ll_slice_starts(line, LL_LIT(BEGIN)) && ll_slice_ends(line, LL_LIT("-----"))) {
+            while (next_line(rest, &line) && line.n > 0)
+                if (ll_slice_search(line, LL_LIT(": ")) == line.n &&
+                    !ll_slice_ends(line, LL_LIT(":")))
+                    return false; /* no header, no empty line: no armor */
+            return true;
+        }
+    return false;
+}
+
+bool ll_pgp_armor_next(struct ll_slice *rest, struct ll_buf *room, bool *ret_bad)
+{
+    struct ll_buf text = LL_BUF(rest->n);
+    struct ll_slice line = {0}, begin = LL_LIT(BEGIN);
+    bool ended = false, sum = false;
+
+    ll_buf_clear(room);
+    *ret_bad = ll_slice_search(*rest, begin) < rest->n;
+    if (!find_block(rest))
+        return false;
+    while (!ended && next_line(rest, &line)) {
+        ended = ll_slice_starts(line, LL_LIT(END));
+        sum |= line.n > 0 && line.p[0] == '=';
+        if (!ended && !sum)
+            ll_buf_put_slice(&text, line);
+    }
+    *ret_bad = !ended || text.failed || !ll_base64_decode(room, ll_buf_slice(&text));
+    ll_buf_wipe(&text); /* it may be a secret key */
+    return !*ret_bad;
+}
+
+enum ll_seal_error ll_pgp_dearmor(struct ll_slice octets, struct ll_buf *room, struct ll_slice *ret)
+{
+    bool bad;
 
     /* A packet begins with the top bit set, armor with a letter, a dash or a blank. */
     if (octets.n > 0 && (octets.p[0] & 0x80)) {
         *ret = octets;
         return LL_SEAL_OK;
     }
-    ll_buf_init(room, max);
-    if (ll_pgp_sink_open(&sink, room, max) == RNP_SUCCESS &&
-        rnp_input_from_memory(&input, octets.p, octets.n, false) == RNP_SUCCESS)
-        code = rnp_dearmor(input, sink.output);
-    rnp_input_destroy(input);
-    ll_pgp_sink_close(&sink, code == RNP_SUCCESS && !sink.full);
-    if (sink.full)
-        return LL_SEAL_TOO_LARGE;
+    ll_buf_init(room, octets.n);
+    if (!ll_pgp_armor_next(&octets, room, &bad))
+        return room->failed ? LL_SEAL_RESOURCE : LL_SEAL_MALFORMED;
     *ret = ll_buf_slice(room);
-    return ll_pgp_error(code);
+    return LL_SEAL_OK;
 }
 
 unsigned ll_pgp_key_version(struct ll_slice octets)
@@ -92,7 +138,7 @@ unsigned ll_pgp_key_version(struct ll_slice octets)
     struct ll_slice rest;
     unsigned version = 0;
 
-    if (ll_pgp_dearmor(octets, LL_PGP_KEYS_ROOM, &room, &rest) == LL_SEAL_OK)
+    if (ll_pgp_dearmor(octets, &room, &rest) == LL_SEAL_OK)
         while (!version && ll_pgp_packet_next(&rest, &p))
             if ((p.tag == LL_PGP_TAG_PUBLIC_KEY || p.tag == LL_PGP_TAG_SECRET_KEY) && p.body.n > 0)
                 version = p.body.p[0];

@@ -32,9 +32,14 @@ struct ll_pgp_packet {
 /* Takes the next packet from *rest. False at the end, and where it is malformed (rest->n > 0). */
 bool ll_pgp_packet_next(struct ll_slice *rest, struct ll_pgp_packet *ret);
 
-/* The armor taken away; binary octets come back as they are, borrowed. `room` holds the rest. */
-enum ll_seal_error ll_pgp_dearmor(struct ll_slice octets, size_t max, struct ll_buf *room,
+/* The first block of armor (RFC 4880 6.2) without it, in room; binary octets come back as they are,
+ * borrowed. The checksum is not looked at, and need not be there (RFC 9580 6.1); librnp wants it.
+ * MALFORMED: there is neither. */
+enum ll_seal_error ll_pgp_dearmor(struct ll_slice octets, struct ll_buf *room,
                                   struct ll_slice *ret);
+/* Takes the next block from *rest into room, which is cleared first. False: there is none, or it is
+ * malformed, which *ret_bad tells. */
+bool ll_pgp_armor_next(struct ll_slice *rest, struct ll_buf *room, bool *ret_bad);
 
 /* The version of the first key packet, 0 when there is none. */
 unsigned ll_pgp_key_version(struct ll_slice octets);

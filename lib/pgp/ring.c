@@ -138,6 +138,19 @@ static bool is_word(char *word, const char *const *list, size_t n)
     return found;
 }
 
+/* Keys of version 3 are named by an MD5 hash: nobody knows whose they are (RFC 4880 5.5.2). */
+static bool key_old(rnp_key_handle_t key)
+{
+    char *hex = NULL;
+    bool old;
+
+    if (rnp_key_get_fprint(key, &hex) != RNP_SUCCESS)
+        return true;
+    old = strlen(hex) < 40;
+    rnp_buffer_destroy(hex);
+    return old;
+}
+
 /* Strength is counted in bits for these alone; other algorithms have one size. */
 static bool key_weak(rnp_key_handle_t key)
 {
@@ -145,6 +158,8 @@ static bool key_weak(rnp_key_handle_t key)
     char *algorithm = NULL;
     uint32_t bits = 0;
 
+    if (key_old(key))
+        return true;
     if (rnp_key_get_alg(key, &algorithm) != RNP_SUCCESS)
         return true;
     if (!is_word(algorithm, counted, LL_COUNT(counted)))

@@ -1,6 +1,8 @@
 /* See signatures.h, and include/letterlock/pgp.h: every signature's own state. */
 #include "lib/pgp/signatures.h"
 
+#include "lib/pgp/packet.h"
+
 /* Hashes that can be, or soon could be, made to collide. */
 static bool hash_weak(const char *hash)
 {
@@ -56,10 +58,14 @@ static enum ll_signature_state judge(const struct facts *f, int64_t now, const c
         *detail = "the key had expired when it was made";
         return LL_SIGNATURE_KEY_EXPIRED;
     }
+    if (!f->s.valid || f->s.created > now + LL_PGP_SKEW_S) {
+        *detail = "its owner's signature on the signer's key is missing, wrong or of the future";
+        return LL_SIGNATURE_PURPOSE;
+    }
+    if (!f->s.can_sign)
+        return LL_SIGNATURE_PURPOSE;
     if (!good && f->status != RNP_ERROR_SIGNATURE_EXPIRED)
         return LL_SIGNATURE_BAD;
-    if (!f->s.valid || !f->s.can_sign)
-        return LL_SIGNATURE_PURPOSE;
     if (f->s.weak) {
         *detail = "the signer's key is too short";
         return LL_SIGNATURE_WEAK;
@@ -190,17 +196,24 @@ enum ll_seal_error ll_pgp_verify(struct ll_pgp *ring, struct ll_slice text,
                                  struct ll_slice signature, int64_t now, struct ll_arena *arena,
                                  struct ll_opened *ret)
 {
-    enum ll_seal_error error = LL_SEAL_RESOURCE;
     rnp_input_t text_in = NULL, signature_in = NULL;
+    struct ll_buf room = LL_BUF(0);
+    struct ll_slice packets = {0};
+    enum ll_seal_error error;
 
     if (signature.n > LL_PGP_KEYS_ROOM || text.n > LL_PGP_TEXT_MAX)
         return LL_SEAL_TOO_LARGE;
+    error = ll_pgp_dearmor(signature, &room, &packets);
     ll_pgp_begin(ring, now);
-    if (rnp_input_from_memory(&text_in, text.p, text.n, false) == RNP_SUCCESS &&
-        rnp_input_from_memory(&signature_in, signature.p, signature.n, false) == RNP_SUCCESS)
+    if (!error &&
+        (rnp_input_from_memory(&text_in, text.p, text.n, false) != RNP_SUCCESS ||
+         rnp_input_from_memory(&signature_in, packets.p, packets.n, false) != RNP_SUCCESS))
+        error = LL_SEAL_RESOURCE;
+    if (!error)
         error = run(ring, text_in, signature_in, now, arena, ret);
     rnp_input_destroy(text_in);
     rnp_input_destroy(signature_in);
     ll_pgp_end(ring);
+    ll_buf_release(&room);
     return error;
 }
