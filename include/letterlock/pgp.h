@@ -4,7 +4,8 @@
  *
  * A ring holds keys in memory. Nothing here reads or writes a file, a socket or a clock: once the
  * keys are imported, everything works inside a sandbox that denies all of them. Each call that
- * judges keys or signatures takes the time `now`, seconds since 1970.
+ * judges keys or signatures takes the time `now`, seconds since 1970, which for one ring must not go
+ * backwards: a key that had expired when it was imported stays so.
  *
  * What is made: v4 keys, Ed25519 to sign and X25519 to encrypt; SHA-256; AES-256 with modification
  * detection (SEIPD version 1), which every OpenPGP program reads; OCB (packet 20) only where the
@@ -38,7 +39,7 @@
 #define LL_PGP_SIGNATURES_MAX  16  /* signatures of one message that are looked at */
 #define LL_PGP_USER_IDS_MAX    64  /* user ids of one key that are looked at */
 #define LL_PGP_SUBKEYS_MAX     64  /* subkeys of one key that are looked at */
-#define LL_PGP_USER_ID_MAX     1024 /* octets of a user id that we make */
+#define LL_PGP_USER_ID_MAX     128 /* octets of a user id that we make (librnp's limit) */
 #define LL_PGP_PASSWORD_MAX    1024 /* octets */
 #define LL_PGP_STRETCH         65011712 /* octets hashed to make a key of a password: the most there is */
 #define LL_PGP_RSA_BITS_MIN    2048 /* RSA, DSA and ElGamal: less is weak */

@@ -3,6 +3,7 @@
 
 #define CIPHER "AES256"
 #define HASH   "SHA256"
+#define FLAGS  0x03 /* certify and sign (RFC 4880 5.2.3.21) */
 
 static const char *const reason_words[] = {
 #define LL_PGP_ROW(ID, word) [LL_PGP_##ID] = word,
@@ -265,6 +266,16 @@ enum ll_seal_error ll_pgp_set_expiry(struct ll_pgp *ring, struct ll_slice finger
     return error;
 }
 
+/* What the newest self-signature says counts for the key: it has to repeat the key's expiry and
+ * what the key is for. */
+static enum ll_seal_error add_user_id(rnp_key_handle_t key, const char *user_id)
+{
+    uint32_t lifetime = 0;
+
+    rnp_key_get_expiration(key, &lifetime);
+    return ll_pgp_error(rnp_key_add_uid(key, user_id, HASH, lifetime, FLAGS, false));
+}
+
 enum ll_seal_error ll_pgp_add_user_id(struct ll_pgp *ring, struct ll_slice fingerprint,
                                       struct ll_slice user_id, int64_t now)
 {
@@ -277,7 +288,7 @@ enum ll_seal_error ll_pgp_add_user_id(struct ll_pgp *ring, struct ll_slice finge
         rnp_set_timestamp(ring->ffi, (uint64_t)now);
         error = own(ring, fingerprint, now, &key);
         if (!error)
-            error = ll_pgp_error(rnp_key_add_uid(key, (const char *)id.p, HASH, 0, 0, false));
+            error = add_user_id(key, (const char *)id.p);
         rnp_key_handle_destroy(key);
         ll_pgp_end(ring);
     }
@@ -300,9 +311,7 @@ enum ll_seal_error ll_pgp_revocation(struct ll_pgp *ring, struct ll_slice finger
         if (ll_pgp_sink_open(&sink, out, LL_PGP_KEYS_ROOM) == RNP_SUCCESS)
             error = ll_pgp_error(rnp_key_export_revocation(key, sink.output, RNP_KEY_EXPORT_ARMORED,
                                                            HASH, ll_pgp_reason_word(reason), NULL));
-        if (sink.full)
-            error = LL_SEAL_TOO_LARGE;
-        ll_pgp_sink_close(&sink, !error);
+        error = ll_pgp_sink_close(&sink, error);
     }
     rnp_key_handle_destroy(key);
     ll_pgp_end(ring);

@@ -87,7 +87,7 @@ static enum ll_seal_error import_packets(struct ll_pgp *ring, struct ll_slice pa
 
     if (!ll_pgp_packet_next(&rest, &first))
         return LL_SEAL_OK;
-    if (rnp_input_from_memory(&input, packets.p, packets.n, false) != RNP_SUCCESS)
+    if (ll_pgp_input(packets, &input) != RNP_SUCCESS)
         return LL_SEAL_RESOURCE;
     if (first.tag == LL_PGP_TAG_SIGNATURE)
         code = rnp_import_signatures(ring->ffi, input, 0, &report);
@@ -130,7 +130,7 @@ static enum ll_seal_error import_keybox(struct ll_pgp *ring, struct ll_slice oct
     if (!box)
         return LL_SEAL_RESOURCE;
     ll_pgp_begin(box, now);
-    if (rnp_input_from_memory(&input, octets.p, octets.n, false) == RNP_SUCCESS &&
+    if (ll_pgp_input(octets, &input) == RNP_SUCCESS &&
         rnp_load_keys(box->ffi, "KBX", input, RNP_LOAD_SAVE_PUBLIC_KEYS) == RNP_SUCCESS &&
         rnp_output_to_memory(&output, LL_PGP_KEYS_ROOM) == RNP_SUCCESS &&
         rnp_save_keys(box->ffi, "GPG", output, RNP_LOAD_SAVE_PUBLIC_KEYS) == RNP_SUCCESS &&
@@ -249,9 +249,7 @@ enum ll_seal_error ll_pgp_export(struct ll_pgp *ring, struct ll_slice fingerprin
     if (!error && armor && rnp_output_finish(armored) != RNP_SUCCESS)
         error = LL_SEAL_RESOURCE;
     rnp_output_destroy(armored);
-    if (sink.full)
-        error = LL_SEAL_TOO_LARGE;
-    ll_pgp_sink_close(&sink, !error);
+    error = ll_pgp_sink_close(&sink, error);
     rnp_key_handle_destroy(key);
     ll_pgp_end(ring);
     return error;

@@ -254,17 +254,17 @@ static enum ll_seal_error run(struct ll_pgp *ring, struct ll_slice packets,
     rnp_result_t code;
 
     if (ll_pgp_sink_open(&sink, out, text_max(packets.n)) == RNP_SUCCESS &&
-        rnp_input_from_memory(&input, packets.p, packets.n, false) == RNP_SUCCESS &&
+        ll_pgp_input(packets, &input) == RNP_SUCCESS &&
         rnp_op_verify_create(&op, ring->ffi, input, sink.output) == RNP_SUCCESS) {
         rnp_op_verify_set_flags(op, RNP_VERIFY_IGNORE_SIGS_ON_DECRYPT);
         code = rnp_op_verify_execute(op);
-        error = sink.full ? LL_SEAL_TOO_LARGE : judge(ring, op, code, shape, now, arena, &opened);
-        if (!error || error == LL_SEAL_NO_KEY || error == LL_SEAL_LOCKED)
-            *ret = opened;
+        error = judge(ring, op, code, shape, now, arena, &opened);
     }
     rnp_op_verify_destroy(op);
     rnp_input_destroy(input);
-    ll_pgp_sink_close(&sink, !error);
+    error = ll_pgp_sink_close(&sink, error);
+    if (!error || error == LL_SEAL_NO_KEY || error == LL_SEAL_LOCKED)
+        *ret = opened;
     return error;
 }
 
@@ -295,11 +295,11 @@ static enum ll_seal_error renew_armor(struct ll_slice message, struct ll_buf *ro
     ll_buf_init(room, message.n + LL_PGP_KEYS_ROOM);
     ll_buf_put_slice(room, ll_slice_cut(message, 0, at + 1));
     if (!error && (ll_pgp_sink_open(&sink, room, LL_PGP_KEYS_ROOM) != RNP_SUCCESS ||
-                   rnp_input_from_memory(&input, packets.p, packets.n, false) != RNP_SUCCESS))
+                   ll_pgp_input(packets, &input) != RNP_SUCCESS))
         error = LL_SEAL_RESOURCE;
     if (!error) {
         error = ll_pgp_error(rnp_enarmor(input, sink.output, "signature"));
-        ll_pgp_sink_close(&sink, !error);
+        error = ll_pgp_sink_close(&sink, error);
     }
     rnp_input_destroy(input);
     ll_buf_release(&binary);

@@ -128,7 +128,7 @@ enum ll_seal_error ll_pgp_dearmor(struct ll_slice octets, struct ll_buf *room, s
     if (!ll_pgp_armor_next(&octets, room, &bad))
         return room->failed ? LL_SEAL_RESOURCE : LL_SEAL_MALFORMED;
     *ret = ll_buf_slice(room);
-    return LL_SEAL_OK;
+    return room->n ? LL_SEAL_OK : LL_SEAL_MALFORMED;
 }
 
 unsigned ll_pgp_key_version(struct ll_slice octets)

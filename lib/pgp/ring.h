@@ -59,6 +59,9 @@ void ll_pgp_names(rnp_key_handle_t primary, struct ll_arena *, struct ll_signatu
 /* A secret as a C string. False: a NUL inside, or too long. Wipe it with ll_buf_wipe. */
 bool ll_pgp_secret_str(struct ll_slice secret, struct ll_buf *ret);
 
+/* What librnp reads: the octets are borrowed, and may be none. */
+rnp_result_t ll_pgp_input(struct ll_slice octets, rnp_input_t *ret);
+
 /* Where librnp writes: at most `max` octets into buf, what came before kept. */
 struct ll_pgp_sink {
     struct ll_buf *buf;
@@ -68,7 +71,8 @@ struct ll_pgp_sink {
     rnp_output_t output;
 };
 rnp_result_t ll_pgp_sink_open(struct ll_pgp_sink *, struct ll_buf *, size_t max);
-/* Ends it; unless keep, what was written is wiped and the buffer is as it was. */
-void ll_pgp_sink_close(struct ll_pgp_sink *, bool keep);
+/* Ends it, with the error of what wrote there, and returns that or TOO_LARGE. After an error what
+ * was written is wiped, and the buffer is as it was. */
+enum ll_seal_error ll_pgp_sink_close(struct ll_pgp_sink *, enum ll_seal_error);
 
 #endif

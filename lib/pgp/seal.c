@@ -36,14 +36,12 @@ enum ll_seal_error ll_pgp_sign(struct ll_pgp *ring, struct ll_slice signer, stru
     error = ll_pgp_pick(ring, signer, LL_PGP_TO_SIGN, now, &key);
     if (!error) {
         if (ll_pgp_sink_open(&sink, out, LL_PGP_KEYS_ROOM) != RNP_SUCCESS ||
-            rnp_input_from_memory(&input, text.p, text.n, false) != RNP_SUCCESS)
+            ll_pgp_input(text, &input) != RNP_SUCCESS)
             error = LL_SEAL_RESOURCE;
         else
             error = sign_detached(ring->ffi, key, input, sink.output, now);
         rnp_input_destroy(input);
-        if (sink.full)
-            error = LL_SEAL_TOO_LARGE;
-        ll_pgp_sink_close(&sink, !error);
+        error = ll_pgp_sink_close(&sink, error);
     }
     rnp_key_handle_destroy(key);
     ll_pgp_end(ring);
@@ -147,14 +145,12 @@ static enum ll_seal_error encrypt(struct ll_pgp *ring, const struct wanted *w, s
         return LL_SEAL_MALFORMED;
     ll_pgp_begin(ring, now);
     if (ll_pgp_sink_open(&sink, out, LL_PGP_MESSAGE_MAX) == RNP_SUCCESS &&
-        rnp_input_from_memory(&input, text.p, text.n, false) == RNP_SUCCESS &&
+        ll_pgp_input(text, &input) == RNP_SUCCESS &&
         rnp_op_encrypt_create(&op, ring->ffi, input, sink.output) == RNP_SUCCESS)
         error = set_up(ring, op, w, now);
     rnp_op_encrypt_destroy(op);
     rnp_input_destroy(input);
-    if (sink.full)
-        error = LL_SEAL_TOO_LARGE;
-    ll_pgp_sink_close(&sink, !error);
+    error = ll_pgp_sink_close(&sink, error);
     ll_pgp_end(ring);
     return error;
 }

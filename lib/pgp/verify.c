@@ -205,9 +205,8 @@ enum ll_seal_error ll_pgp_verify(struct ll_pgp *ring, struct ll_slice text,
         return LL_SEAL_TOO_LARGE;
     error = ll_pgp_dearmor(signature, &room, &packets);
     ll_pgp_begin(ring, now);
-    if (!error &&
-        (rnp_input_from_memory(&text_in, text.p, text.n, false) != RNP_SUCCESS ||
-         rnp_input_from_memory(&signature_in, packets.p, packets.n, false) != RNP_SUCCESS))
+    if (!error && (ll_pgp_input(text, &text_in) != RNP_SUCCESS ||
+                   ll_pgp_input(packets, &signature_in) != RNP_SUCCESS))
         error = LL_SEAL_RESOURCE;
     if (!error)
         error = run(ring, text_in, signature_in, now, arena, ret);

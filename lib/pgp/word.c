@@ -122,7 +122,20 @@ bool ll_pgp_secret_str(struct ll_slice secret, struct ll_buf *ret)
     return !ret->failed;
 }
 
-/* ---- where librnp writes ---- */
+/* ---- what librnp reads, and where it writes ---- */
+
+static bool read_nothing(void *ctx, void *buf, size_t n, size_t *ret_n)
+{
+    *ret_n = 0;
+    return true;
+}
+
+rnp_result_t ll_pgp_input(struct ll_slice octets, rnp_input_t *ret)
+{
+    if (octets.n == 0) /* librnp has no memory of that size */
+        return rnp_input_from_callback(ret, read_nothing, NULL, NULL);
+    return rnp_input_from_memory(ret, octets.p, octets.n, false);
+}
 
 static bool sink_write(void *ctx, const void *octets, size_t n)
 {
@@ -143,15 +156,22 @@ rnp_result_t ll_pgp_sink_open(struct ll_pgp_sink *s, struct ll_buf *buf, size_t 
     return rnp_output_to_callback(&s->output, sink_write, NULL, s);
 }
 
-void ll_pgp_sink_close(struct ll_pgp_sink *s, bool keep)
+enum ll_seal_error ll_pgp_sink_close(struct ll_pgp_sink *s, enum ll_seal_error error)
 {
-    if (s->output)
+    if (s->output) {
+        /* It holds some octets back until now. */
+        if (!error && rnp_output_finish(s->output) != RNP_SUCCESS)
+            error = LL_SEAL_RESOURCE;
         rnp_output_destroy(s->output);
-    s->output = NULL;
-    if (keep && !s->buf->failed)
-        return;
+        s->output = NULL;
+    }
+    if (s->full)
+        error = LL_SEAL_TOO_LARGE;
+    if (!error)
+        return LL_SEAL_OK;
     if (s->buf->n > s->start)
         explicit_bzero(s->buf->p + s->start, s->buf->n - s->start);
     s->buf->n = s->start;
     s->buf->failed = false;
+    return error;
 }

@@ -1,5 +1,5 @@
 /* OpenPGP: what is sealed opens again, for whom it is meant, unchanged, and for nobody else. */
-#include "tests/lib/pgp/ring.h"
+#include "tests/lib/pgp/world.h"
 
 struct world {
     struct ll_arena arena;
@@ -20,10 +20,10 @@ static int set_up(void **state)
     w->a = make(w->ann, &w->arena, "Ann <ann@example.org>");
     w->b = make(w->bob, &w->arena, "Bob <bob@example.net>");
     w->e = make(w->eve, &w->arena, "Eve <eve@example.com>");
-    give(w->ann, w->bob, w->a, LL_PGP_PUBLIC, &w->arena);
-    give(w->bob, w->ann, w->b, LL_PGP_PUBLIC, &w->arena);
-    give(w->ann, w->eve, w->a, LL_PGP_PUBLIC, &w->arena);
-    give(w->bob, w->eve, w->b, LL_PGP_PUBLIC, &w->arena);
+    give(w->ann, w->bob, w->a, LL_PGP_PUBLIC, NOW, &w->arena);
+    give(w->bob, w->ann, w->b, LL_PGP_PUBLIC, NOW, &w->arena);
+    give(w->ann, w->eve, w->a, LL_PGP_PUBLIC, NOW, &w->arena);
+    give(w->bob, w->eve, w->b, LL_PGP_PUBLIC, NOW, &w->arena);
     *state = w;
     return 0;
 }
@@ -224,7 +224,7 @@ static void passwords_are_told_apart(void **state)
 
     assert_ok(ll_pgp_generate(w->bob, SLICE("B <b@example.org>"), SLICE("s3cret"), NOW, 0,
                               &w->arena, &locked));
-    give(w->bob, ring, locked, LL_PGP_SECRET, &w->arena);
+    give(w->bob, ring, locked, LL_PGP_SECRET, NOW, &w->arena);
     assert_ok(ll_pgp_key(ring, locked, NOW, &w->arena, &k));
     assert_true(k.secret && k.locked);
     assert_ok(ll_pgp_encrypt(ring, &locked, 1, NOTHING, SLICE(letter), NOW, &sealed));

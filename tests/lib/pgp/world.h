@@ -1,6 +1,6 @@
 /* What the tests of lib/pgp share: a ring, an arena, and short calls. */
-#ifndef LETTERLOCK_TESTS_LIB_PGP_RING_H
-#define LETTERLOCK_TESTS_LIB_PGP_RING_H
+#ifndef LETTERLOCK_TESTS_LIB_PGP_WORLD_H
+#define LETTERLOCK_TESTS_LIB_PGP_WORLD_H
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,14 +40,14 @@ static inline struct ll_slice make(struct ll_pgp *ring, struct ll_arena *arena, 
 
 /* Copies a key, or its public part, from one ring to another. */
 static inline void give(struct ll_pgp *from, struct ll_pgp *to, struct ll_slice fingerprint,
-                        enum ll_pgp_form form, struct ll_arena *arena)
+                        enum ll_pgp_form form, int64_t now, struct ll_arena *arena)
 {
     struct ll_buf octets = BUF;
     struct ll_slice *list;
     size_t n = 0;
 
     assert_ok(ll_pgp_export(from, fingerprint, form, false, NOTHING, &octets));
-    assert_ok(ll_pgp_import(to, TEXT(octets), NOW, arena, &list, &n));
+    assert_ok(ll_pgp_import(to, TEXT(octets), now, arena, &list, &n));
     assert_int_equal(n, 1);
     assert_true(ll_slice_eq(list[0], fingerprint));
     ll_buf_release(&octets);
