@@ -4,8 +4,8 @@
  *
  * A ring holds keys in memory. Nothing here reads or writes a file, a socket or a clock: once the
  * keys are imported, everything works inside a sandbox that denies all of them. Each call that
- * judges keys or signatures takes the time `now`, seconds since 1970, which for one ring must not go
- * backwards: a key that had expired when it was imported stays so.
+ * judges keys or signatures takes the time `now`, seconds since 1970, which for one ring must not
+ * go backwards: a key that had expired when it was imported stays so.
  *
  * What is made: v4 keys, Ed25519 to sign and X25519 to encrypt; SHA-256; AES-256 with modification
  * detection (SEIPD version 1), which every OpenPGP program reads; OCB (packet 20) only where the
