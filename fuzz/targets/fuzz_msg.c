@@ -47,6 +47,30 @@ static void addresses(struct ll_slice text)
     ll_arena_release(&arena);
 }
 
+/* Names change nothing about addresses; what is found lies in the text. */
+static void names_and_traces(struct ll_slice text)
+{
+    struct ll_msg_address *bare, *named;
+    struct ll_arena arena;
+    struct ll_msg_trace t;
+    struct ll_slice *id;
+    size_t n, m;
+
+    ll_arena_init(&arena, 64u << 20);
+    if (ll_msg_addresses(text, &arena, &bare, &n) == LL_MSG_OK) {
+        CHECK(ll_msg_named_addresses(text, &arena, &named, &m) == LL_MSG_OK && n == m);
+        for (size_t i = 0; i < n; i++)
+            CHECK(ll_slice_eq(bare[i].spec, named[i].spec) &&
+                  bare[i].in_group == named[i].in_group && named[i].name.n <= text.n);
+    }
+    if (ll_msg_ids(text, &arena, &id, &n) == LL_MSG_OK)
+        for (size_t i = 0; i < n; i++)
+            CHECK(id[i].n > 0 && id[i].p >= text.p && id[i].p + id[i].n <= text.p + text.n);
+    ll_msg_trace_read(text, &t);
+    CHECK(t.from.n + t.by.n + t.id.n + t.date.n <= text.n);
+    ll_arena_release(&arena);
+}
+
 static void fixup(struct ll_slice header)
 {
     struct ll_msg_fixup fix = {.random = LL_LIT("0123456789abcdef"), .host = LL_LIT("h.example")};
@@ -77,6 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                        .utf8 = true};
     struct ll_msg_facts facts;
 
+    names_and_traces(in);
     ll_msg_split(in, &header, &body);
     CHECK(header.n + body.n <= in.n);
     walk(header);

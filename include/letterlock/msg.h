@@ -110,12 +110,19 @@ struct ll_msg_address {
     struct ll_slice spec; /* local@domain without comments and folds, in the arena. Quotes are kept;
                              ll_mailbox_parse says whether it is a mailbox */
     bool in_group;
+    /* ll_msg_named_addresses alone: what people read, quotes undone; encoded words (RFC 2047) still
+     * in them. In the arena; empty where there is none. */
+    struct ll_slice name;
+    struct ll_slice group;
 };
 
 /* Reads a mailbox, address or list of them (RFC 5322 3.4, obsolete routes and empty elements
  * too) out of a field's body. Display names and comments are skipped. */
 enum ll_msg_error ll_msg_addresses(struct ll_slice body, struct ll_arena *arena,
                                    struct ll_msg_address **ret, size_t *ret_count);
+/* The same with names: the words before "<", or else a comment, as in "ann@b.c (Ann)". */
+enum ll_msg_error ll_msg_named_addresses(struct ll_slice body, struct ll_arena *arena,
+                                         struct ll_msg_address **ret, size_t *ret_count);
 /* The author: the header has one From field with one mailbox outside any group; a line that is no
  * field, but would be From to a lenient reader, counts. *ret_spec is in the
  * arena. NO_FROM, MANY_FROM, BAD_FROM, RESOURCE. */
@@ -124,6 +131,26 @@ enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
 /* All addresses of To, Cc and Bcc, for `send -t`. */
 enum ll_msg_error ll_msg_recipients(struct ll_slice header, struct ll_arena *arena,
                                     struct ll_msg_address **ret, size_t *ret_count);
+
+/* ---- identifiers and traces --------------------------------------------------------------------
+ */
+
+/* The message identifiers in Message-ID, In-Reply-To or References (RFC 5322 3.6.4): what stands
+ * between "<" and ">", as it is; where a field has no "<" at all, its words. At most
+ * LL_MSG_ADDRESSES_MAX. Slices of body. RESOURCE. */
+enum ll_msg_error ll_msg_ids(struct ll_slice body, struct ll_arena *arena, struct ll_slice **ret,
+                             size_t *ret_count);
+
+/* What a Received field says (RFC 5321 4.4), as far as it keeps to the form: the first word behind
+ * each keyword. Anyone may have written it: nothing here is proven. Slices of body; p NULL: not
+ * there. */
+struct ll_msg_trace {
+    struct ll_slice from, by, via, with, id, recipient; /* without < > */
+    struct ll_slice from_comment; /* behind from: "(mx.example [192.0.2.1])" without brackets */
+    struct ll_slice from_ip; /* the first address literal in from or from_comment, without [ ] */
+    struct ll_slice date;    /* behind the last ";": for ll_msg_date */
+};
+void ll_msg_trace_read(struct ll_slice body, struct ll_msg_trace *ret);
 
 /* ---- dates ---------------------------------------------------------------------------------- */
 

@@ -7,29 +7,45 @@
  * are. In a mailbox with a display name the words before "<" are thrown away. */
 struct element {
     struct ll_buf text;
-    bool any;       /* something stood here */
-    bool space;     /* two words stood without a dot or @ between them: no addr-spec */
-    bool angle;     /* inside < > */
-    bool had_angle; /* > was seen: nothing may follow */
-    bool glue;      /* the last thing was a dot or an @, or nothing */
-    bool at;        /* an @ was seen in the present spec */
-    bool route;     /* a comma of a source route was seen: its colon must follow */
+    struct ll_buf name;    /* all words so far, as people read them; only where names are wanted */
+    struct ll_buf comment; /* the last one, without its brackets; likewise */
+    bool gap;              /* white space or a comment before the next word of the name */
+    bool any;              /* something stood here */
+    bool space;            /* two words stood without a dot or @ between them: no addr-spec */
+    bool angle;            /* inside < > */
+    bool had_angle;        /* > was seen: nothing may follow */
+    bool glue;             /* the last thing was a dot or an @, or nothing */
+    bool at;               /* an @ was seen in the present spec */
+    bool route;            /* a comma of a source route was seen: its colon must follow */
 };
 
 struct reader {
     struct ll_slice in;
     size_t i;
     bool in_group;
+    bool names;            /* keep names, comments and groups */
+    struct ll_slice group; /* of the open group, in the arena */
     struct element e;
     struct ll_arena *arena;
     struct ll_msg_address *list; /* heap while it grows */
     size_t n, room;
 };
 
+/* Text within quotes or brackets: pairs undone, folds taken out. */
+static void put_inside(struct ll_buf *to, struct ll_slice s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '\\' && i + 1 < s.n)
+            i++;
+        if (s.p[i] != '\r' && s.p[i] != '\n')
+            ll_buf_putc(to, s.p[i]);
+    }
+}
+
 /* Skips a comment with its inner ones, without recursion. False: it has no end. */
 static bool skip_comment(struct reader *r)
 {
-    size_t depth = 0;
+    size_t depth = 0, from = r->i + 1;
 
     for (; r->i < r->in.n; r->i++) {
         uint8_t c = r->in.p[r->i];
@@ -39,11 +55,32 @@ static bool skip_comment(struct reader *r)
         else if (c == '(')
             depth++;
         else if (c == ')' && --depth == 0) {
+            r->e.gap = true;
+            if (r->names) {
+                ll_buf_clear(&r->e.comment);
+                put_inside(&r->e.comment, ll_slice_cut(r->in, from, r->i));
+            }
             r->i++;
             return true;
         }
     }
     return false;
+}
+
+/* A word, or a dot or @, of what may turn out to be a display name. */
+static void put_name(struct reader *r, struct ll_slice s)
+{
+    struct element *e = &r->e;
+
+    if (!r->names || e->angle)
+        return;
+    if (e->gap && e->name.n)
+        ll_buf_putc(&e->name, ' ');
+    e->gap = false;
+    if (s.n >= 2 && s.p[0] == '"')
+        put_inside(&e->name, ll_slice_cut(s, 1, s.n - 1));
+    else
+        ll_buf_put_slice(&e->name, s);
 }
 
 /* The octets of a quoted string, quotes included, or of a domain literal; 0: it has no end. */
@@ -72,6 +109,7 @@ static void put_word(struct reader *r, struct ll_slice word)
 
     if (e->any && !e->glue)
         e->space = true;
+    put_name(r, word);
     if (e->space && !e->angle)
         ll_buf_clear(&e->text); /* words of a display name are not kept */
     for (size_t i = 0; i < word.n; i++)
@@ -86,22 +124,48 @@ static void put_glue(struct reader *r, uint8_t c)
     r->e.any = true;
     r->e.glue = true;
     r->e.at |= c == '@';
+    put_name(r, ll_slice(&c, 1));
     ll_buf_putc(&r->e.text, c);
+}
+
+/* Begins the spec anew; what was read before it is the name. */
+static void spec_clear(struct element *e)
+{
+    struct element kept = *e;
+
+    ll_buf_clear(&kept.text);
+    *e = (struct element){
+        .text = kept.text, .name = kept.name, .comment = kept.comment, .glue = true};
 }
 
 static void element_clear(struct element *e)
 {
-    struct ll_buf text = e->text;
+    spec_clear(e);
+    ll_buf_clear(&e->name);
+    ll_buf_clear(&e->comment);
+}
 
-    ll_buf_clear(&text);
-    *e = (struct element){.text = text, .glue = true};
+/* The name of the element: the words before < >, else the last comment: "a@b.c (Ann)" is how names
+ * were written once. */
+static bool take_name(struct reader *r, struct ll_slice *ret)
+{
+    struct element *e = &r->e;
+    struct ll_slice name =
+        ll_slice_trim(ll_buf_slice(e->had_angle && e->name.n ? &e->name : &e->comment));
+
+    if (e->name.failed || e->comment.failed)
+        return false;
+    if (name.n == 0)
+        return true;
+    *ret = ll_arena_dup(r->arena, name);
+    return ret->p;
 }
 
 /* An element is over: at a comma, a semicolon, the end. Empty ones are no fault (RFC 5322 4.4). */
 static enum ll_msg_error element_end(struct reader *r)
 {
     struct element *e = &r->e;
-    struct ll_slice spec;
+    struct ll_slice spec, name = {0};
 
     if (e->angle)
         return LL_MSG_BAD_ADDRESS;
@@ -121,9 +185,9 @@ static enum ll_msg_error element_end(struct reader *r)
         r->room = room;
     }
     spec = ll_arena_dup(r->arena, ll_buf_slice(&e->text));
-    if (!spec.p)
+    if (!spec.p || !take_name(r, &name))
         return LL_MSG_RESOURCE;
-    r->list[r->n++] = (struct ll_msg_address){spec, r->in_group};
+    r->list[r->n++] = (struct ll_msg_address){spec, r->in_group, name, r->group};
     element_clear(e);
     return LL_MSG_OK;
 }
@@ -134,7 +198,7 @@ static enum ll_msg_error angle_open(struct reader *r)
 
     if (e->angle || e->had_angle)
         return LL_MSG_BAD_ADDRESS;
-    element_clear(e);
+    spec_clear(e);
     e->angle = true;
     return LL_MSG_OK;
 }
@@ -157,12 +221,17 @@ static enum ll_msg_error colon(struct reader *r)
     if (r->e.angle) {
         if (!r->e.at || r->e.glue)
             return LL_MSG_BAD_ADDRESS;
-        element_clear(&r->e);
+        spec_clear(&r->e);
         r->e.angle = true;
         return LL_MSG_OK;
     }
     if (r->in_group || !r->e.any || r->e.at || r->e.had_angle)
         return LL_MSG_BAD_ADDRESS;
+    if (r->names) {
+        r->group = ll_arena_dup(r->arena, ll_slice_trim(ll_buf_slice(&r->e.name)));
+        if (!r->group.p || r->e.name.failed)
+            return LL_MSG_RESOURCE;
+    }
     element_clear(&r->e);
     r->in_group = true;
     return LL_MSG_OK;
@@ -191,6 +260,7 @@ static enum ll_msg_error special(struct reader *r, uint8_t c)
             return LL_MSG_BAD_ADDRESS;
         error = element_end(r);
         r->in_group = false;
+        r->group = (struct ll_slice){0};
         return error;
     case '@':
     case '.':
@@ -231,9 +301,10 @@ static enum ll_msg_error read_list(struct reader *r)
         uint8_t c = r->in.p[r->i];
         enum ll_msg_error error = LL_MSG_OK;
 
-        if (ll_is_blank(c) || c == '\r' || c == '\n')
+        if (ll_is_blank(c) || c == '\r' || c == '\n') {
+            r->e.gap = true;
             r->i++;
-        else if (c == '(')
+        } else if (c == '(')
             error = skip_comment(r) ? LL_MSG_OK : LL_MSG_BAD_ADDRESS;
         else if (c == '"' || c == '[' || !is_special(c))
             error = word(r);
@@ -247,14 +318,16 @@ static enum ll_msg_error read_list(struct reader *r)
     return element_end(r);
 }
 
-enum ll_msg_error ll_msg_addresses(struct ll_slice body, struct ll_arena *arena,
+static enum ll_msg_error addresses(struct ll_slice body, bool names, struct ll_arena *arena,
                                    struct ll_msg_address **ret, size_t *ret_count)
 {
-    struct reader r = {.in = body, .arena = arena};
+    struct reader r = {.in = body, .arena = arena, .names = names};
     struct ll_msg_address *list = NULL;
     enum ll_msg_error error;
 
     ll_buf_init(&r.e.text, body.n + 1);
+    ll_buf_init(&r.e.name, body.n + 1);
+    ll_buf_init(&r.e.comment, body.n + 1);
     r.e.glue = true;
     error = read_list(&r);
     if (error == LL_MSG_OK) {
@@ -270,7 +343,21 @@ enum ll_msg_error ll_msg_addresses(struct ll_slice body, struct ll_arena *arena,
     }
     free(r.list);
     ll_buf_release(&r.e.text);
+    ll_buf_release(&r.e.name);
+    ll_buf_release(&r.e.comment);
     return error;
+}
+
+enum ll_msg_error ll_msg_addresses(struct ll_slice body, struct ll_arena *arena,
+                                   struct ll_msg_address **ret, size_t *ret_count)
+{
+    return addresses(body, false, arena, ret, ret_count);
+}
+
+enum ll_msg_error ll_msg_named_addresses(struct ll_slice body, struct ll_arena *arena,
+                                         struct ll_msg_address **ret, size_t *ret_count)
+{
+    return addresses(body, true, arena, ret, ret_count);
 }
 
 /* Is this the field that a lenient reader takes for From, though it is no field: with a fold before
