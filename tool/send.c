@@ -209,7 +209,8 @@ void ll_send_release(struct ll_send *s)
         ll_buf_release(&s->out[i].text);
     free(s->out);
     ll_config_free(s->config);
-    ll_buf_release(&s->text);
+    ll_buf_wipe(&s->raw);
+    ll_buf_wipe(&s->text);
     ll_buf_release(&s->envid);
     ll_tls_client_free(s->client);
     ll_arena_release(&s->arena);
@@ -236,13 +237,16 @@ int ll_send_connection(struct ll_send *s)
 
 int ll_cmd_send(int argc, char **argv)
 {
-    struct ll_send s = {.text = LL_BUF(LL_SEND_LETTER_MAX + (LL_SEND_LETTER_MAX >> 2))};
+    struct ll_send s = {.raw = LL_BUF(LL_SEND_LETTER_MAX),
+                        .text = LL_BUF(2ul * LL_SEND_LETTER_MAX)};
     const char *notify = NULL, *ret = NULL, *envid = NULL;
     const struct ll_opt opts[] = {
         LL_CONFIG_OPTS(s.config_from),
+        LL_COMPOSE_OPTS(s),
         LL_SEND_OPTS(s),
         {"direct", 0, LL_OPT_FLAG, &s.direct, NULL, "to MX, though the account has a server"},
-        {"from", 'f', LL_OPT_TEXT, &s.from_text, "ADDR", "envelope sender (default: From)"},
+        {"from", 'f', LL_OPT_TEXT, &s.from_text, "ADDR",
+         "From of what is composed; of a ready letter the envelope's sender"},
         {NULL, 't', LL_OPT_FLAG, &s.from_header, NULL, "recipients from To, Cc and Bcc as well"},
         {"notify", 'N', LL_OPT_TEXT, &notify, "WHEN",
          "reports: never, or a list of success, failure, delay"},
@@ -254,9 +258,12 @@ int ll_cmd_send(int argc, char **argv)
         LL_JSON_OPT(s.json),
     };
     const struct ll_usage usage = {
-        "send [options] [RCPT...] < LETTER",
-        "Sends one letter. Exit status: 0 all accepted, 65 bad letter or address, 69 refused\n"
-        "or no TLS where it is demanded, 75 try again, 77 login refused.",
+        "send [options] [RCPT...] < LETTER|TEXT",
+        "Sends one letter: a ready one, or (with --subject, --to, --text ...) one made of the text "
+        "on\n"
+        "standard input. Exit status: 0 all accepted, 65 bad letter, address or key, 69 refused, "
+        "no\n"
+        "key, or no TLS where it is demanded, 75 try again, 77 login refused, 78 bad settings.",
         opts,
         LL_COUNT(opts),
         0,
@@ -280,6 +287,8 @@ int ll_cmd_send(int argc, char **argv)
         status = ll_send_return(&s, "--ret", ret);
     if (status == 0 && envid)
         status = ll_send_envid(&s, "--envid", envid);
+    if (status == 0)
+        status = ll_send_compose(&s, &words);
     if (status == 0)
         status = ll_send_letter(&s, &words);
     if (status == 0)

@@ -104,6 +104,8 @@ struct ll_compose {
     struct ll_slice html; /* UTF-8; may be empty */
     bool flowed; /* format=flowed (RFC 3676): long lines are broken so that they join again;
                     lines that begin with ">" are quotes */
+    struct ll_slice
+        entity; /* a content entity (ll_compose_from_letter) in place of text and html */
     const struct ll_compose_part *part;
     size_t n_part;
     const uint8_t *random; /* LL_COMPOSE_RANDOM octets; needed where there are several parts */

@@ -278,6 +278,10 @@ static enum ll_compose_error put_body(struct writer *w)
     struct boundary b;
     enum ll_compose_error e;
 
+    if (w->c->entity.n) {
+        ll_buf_put_slice(w->out, w->c->entity);
+        return LL_COMPOSE_OK;
+    }
     if (!w->c->html.n)
         return put_text(w, w->c->text, false);
     if (!w->c->text.n)

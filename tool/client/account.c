@@ -50,6 +50,8 @@ int ll_send_account(struct ll_send *s)
     if (s->direct && s->server)
         return ll_fail(EX_USAGE, "--direct goes to MX, --server does not: give one of them");
     ll_msg_split(ll_buf_slice(&s->text), &header, &body);
+    if (s->from_text && ll_slice_ends(address, LL_LIT(">"))) /* "Ann <ann@example.org>" */
+        address = ll_slice_cut(address, ll_slice_rfind(address, '<') + 1, address.n - 1);
     if (!s->from_text && ll_msg_author(header, &s->arena, &address) != LL_MSG_OK)
         address = LL_LIT("");
     s->account = ll_config_account(s->config, s->config_from.account, address, &status);

@@ -206,7 +206,8 @@ struct ll_config *ll_config_load(const char *file, int *ret_status)
         c->path = file ? strdup(file) : ll_config_path("config");
     if (!c || (file && !c->path)) {
         *ret_status = ll_fail(EX_OSERR, "no memory");
-    } else if (!file && (!c->path || access(c->path, F_OK) != 0)) {
+    } else if ((!file && (!c->path || access(c->path, F_OK) != 0)) ||
+               strcmp(c->path, "/dev/null") == 0) { /* the latter: no settings, please */
         free(c->path);
         c->path = NULL;
         return c;

@@ -92,8 +92,11 @@ int ll_send_read(struct ll_send *s)
     struct ll_buf raw = LL_BUF(LL_SEND_LETTER_MAX);
     struct ll_msg_wire wire = {0};
     enum ll_msg_error e;
-    int status = s->sendmail ? read_text(s, &raw) : ll_read_file("-", &raw);
+    int status;
 
+    if (ll_send_composes(s))
+        return ll_read_file("-", &s->raw);
+    status = s->sendmail ? read_text(s, &raw) : ll_read_file("-", &raw);
     if (status == 0) {
         e = ll_msg_to_wire(&wire, ll_buf_slice(&raw), &s->text);
         if (e == LL_MSG_OK)
@@ -405,7 +408,7 @@ static int take_sender(struct ll_send *s)
     if (s->from_text && (s->from_text[0] == '\0' || strcmp(s->from_text, "<>") == 0))
         return 0;
     ll_msg_split(ll_buf_slice(&s->text), &header, &body);
-    if (s->from_text)
+    if (s->from_text && !ll_send_composes(s))
         author = ll_slice_str(s->from_text);
     else if ((s->sendmail && s->local) || ll_msg_author(header, &s->arena, &author) != LL_MSG_OK)
         author = s->account && s->account->from    ? ll_slice_str(s->account->from)

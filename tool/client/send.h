@@ -12,7 +12,9 @@
 
 #define LL_SEND_LETTER_MAX (256u << 20) /* octets read */
 #define LL_SEND_PINS_MAX   8
-#define LL_SEND_ARENA      ((size_t)16 << 20) /* octets of addresses */
+#define LL_SEND_ARENA      ((size_t)64 << 20) /* octets of addresses and keys */
+
+struct ll_compose_part;
 
 /* One letter as it goes out: what is sealed goes once to those who see each other, and once to each
  * hidden recipient. */
@@ -36,6 +38,10 @@ struct ll_send {
     struct ll_words pins;
     int64_t mx_port;
     bool insecure, from_header, dry_run, json;
+    /* what is composed; nothing of it: standard input is a ready letter */
+    const char *subject;
+    struct ll_words to, cc, bcc, attach, header;
+    bool is_text, is_markdown;
     /* as sendmail(1): local text is mended as programs expect it, names may lack their domain */
     bool sendmail, dots;      /* dots: a line of one dot ends the letter */
     const char *full_name;    /* for a From that is missing; NULL: the user's */
@@ -52,7 +58,8 @@ struct ll_send {
     struct ll_buf password;
     char own_name[256]; /* "" where this machine has none that is good for EHLO */
     /* the letter */
-    struct ll_buf text; /* as it was read, in wire form */
+    struct ll_buf raw;  /* the text that a letter is composed of */
+    struct ll_buf text; /* the letter as it was read or composed, in wire form */
     struct ll_mailbox from;
     struct ll_sent *rcpt;
     size_t n_rcpt;
@@ -62,6 +69,18 @@ struct ll_send {
 };
 
 /* Rows for an option table; s: struct ll_send. */
+#define LL_COMPOSE_OPTS(s)                                                                         \
+    {"to", 0, LL_OPT_LIST, &(s).to, "ADDR", "To: \"Name <address>\", or a list"},                  \
+        {"cc", 0, LL_OPT_LIST, &(s).cc, "ADDR", "Cc"},                                             \
+        {"bcc", 0, LL_OPT_LIST, &(s).bcc, "ADDR", "recipients that the others do not see"},        \
+        {"subject", 's', LL_OPT_TEXT, &(s).subject, "TEXT", "Subject"},                            \
+        {"header", 0, LL_OPT_LIST, &(s).header, "NAME: VALUE", "one more field"},                  \
+        {"text", 0, LL_OPT_FLAG, &(s).is_text, NULL, "standard input is text, not a letter"},      \
+        {"markdown", 0, LL_OPT_FLAG, &(s).is_markdown, NULL, "it is Markdown: HTML goes along"},   \
+    {                                                                                              \
+        "attach", 0, LL_OPT_LIST, &(s).attach, "FILE", "attach a file"                             \
+    }
+
 #define LL_SEND_OPTS(s)                                                                            \
     {"server",      0,                                                                             \
      LL_OPT_TEXT,   &(s).server,                                                                   \
@@ -88,6 +107,11 @@ int ll_send_connection(struct ll_send *);
 /* Finds sender and recipients (words, and with from_header its fields), and mends the header of
  * the letter that was read. 0 or a status. */
 int ll_send_letter(struct ll_send *, const struct ll_words *);
+/* Is the letter made of options and a text? Else standard input is a ready one. */
+bool ll_send_composes(const struct ll_send *);
+/* Makes the letter, or puts files to a ready one. words: the recipients that were named without an
+ * option: without --to, --cc and --bcc they are To. 0 or a status. */
+int ll_send_compose(struct ll_send *, const struct ll_words *words);
 /* Takes text (and leaves it empty) as what goes out to those recipients. 0 or a status. */
 int ll_send_add(struct ll_send *, struct ll_buf *text, struct ll_sent *rcpt, size_t n_rcpt);
 void ll_send_release(struct ll_send *);

@@ -464,6 +464,29 @@ static void test_entity_parts(void **state)
     ll_buf_release(&plain);
 }
 
+/* Files put to a ready letter: its content stands first, octet for octet. */
+static void test_entity_ready(void **state)
+{
+    static const char entity[] = "Content-Type: multipart/alternative; boundary=b\r\n\r\n"
+                                 "--b\r\n\r\none\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>"
+                                 "\r\n--b--\r\n";
+    struct ll_compose_part p = {.octets = LL_LIT("x"), .name = LL_LIT("x.bin")};
+    struct ll_compose c = {
+        .entity = ll_slice_str(entity), .part = &p, .n_part = 1, .random = octets};
+    struct ll_mime m;
+
+    assert_int_equal(ll_compose_entity(&c, &out), LL_COMPOSE_OK);
+    assert_shape(ll_buf_slice(&out),
+                 "multipart/mixed(multipart/alternative(text/plain,text/html),application/"
+                 "octet-stream)",
+                 &m);
+    assert_text(m.part[1].whole, entity);
+    ll_buf_clear(&out);
+    c.n_part = 0;
+    assert_int_equal(ll_compose_entity(&c, &out), LL_COMPOSE_OK);
+    assert_text(ll_buf_slice(&out), entity);
+}
+
 static void test_entity_refused(void **state)
 {
     struct ll_compose_part p = {.type = LL_LIT("text")};
@@ -744,6 +767,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_param_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_entity_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_entity_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_entity_ready, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_entity_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_entity_sealed_letter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_from_letter, set_up, tear_down),
