@@ -118,6 +118,9 @@ void ll_local_unquote(struct ll_slice local, struct ll_buf *out);
 bool ll_mailbox_split(const struct ll_mailbox *m, const char *delimiters, struct ll_slice *ret_user,
                       struct ll_slice *ret_detail);
 
+/* Writes the local part in ASCII lower case: for what is looked up by address whatever its case. */
+void ll_mailbox_lower(struct ll_mailbox *);
+
 /* Equal domains, and equal local parts but for ASCII case: what our own users count as one. */
 bool ll_mailbox_same(const struct ll_mailbox *, const struct ll_mailbox *);
 

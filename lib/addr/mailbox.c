@@ -271,3 +271,9 @@ bool ll_mailbox_same(const struct ll_mailbox *a, const struct ll_mailbox *b)
     return a->n == b->n && a->local_n == b->local_n &&
            ll_slice_caseeq(ll_mailbox_text(a), ll_mailbox_text(b));
 }
+
+void ll_mailbox_lower(struct ll_mailbox *m)
+{
+    for (size_t i = 0; i < m->local_n; i++)
+        m->text[i] = (char)ll_lower((uint8_t)m->text[i]);
+}
