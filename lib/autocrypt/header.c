@@ -234,7 +234,8 @@ int64_t ll_autocrypt_date(struct ll_slice header, int64_t now)
     struct ll_msg_field f;
     int64_t date;
 
-    if (!ll_msg_field_find(header, LL_LIT("Date"), &f) || !ll_msg_date(f.body, &date, NULL) || date > now)
+    if (!ll_msg_field_find(header, LL_LIT("Date"), &f) || !ll_msg_date(f.body, &date, NULL) ||
+        date > now)
         return now;
     return date;
 }
