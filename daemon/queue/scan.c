@@ -182,9 +182,15 @@ static bool scan_on(struct queue *q, struct segment *s, uint64_t deadline)
     struct window w = {q, s, 0, 0};
     struct stat st;
 
-    if (segment_fd(q, s) < 0 || fstat(s->fd, &st) != 0)
+    if (segment_fd(q, s) < 0)
         return true;
-    s->size = (uint64_t)st.st_size;
+    /* Not more often than need be: who looks at a file's times makes the next write change them
+     * (multigrain timestamps of Linux), and that is one more block for the writer's flush. */
+    if (s->size < s->until) {
+        if (fstat(s->fd, &st) != 0)
+            return true;
+        s->size = (uint64_t)st.st_size;
+    }
     for (unsigned i = 1; step(&w); i++)
         if (i % 16 == 0 && ll_now_ms() >= deadline)
             return false;
