@@ -9,7 +9,8 @@
 
 #include <stdlib.h>
 
-#define ASKS_MAX 16384 /* questions to dns that a process has open */
+#define ASKS_MAX  16384 /* questions to dns that a process has open */
+#define KEYS_KEPT 512   /* DKIM keys: 2 MiB at most */
 /* Questions of all fronts that the zones which senders name may keep waiting: dns has 2048 sockets,
  * and those of DMARC, which decide, must find one. */
 #define SENDERS_MAX 1024
@@ -41,7 +42,8 @@ struct check {
 bool front_check_init(struct front *f)
 {
     f->asks = calloc(ASKS_MAX, sizeof(*f->asks));
-    if (!f->asks)
+    f->dkim_keys = ll_dkim_keys_new(KEYS_KEPT);
+    if (!f->asks || !f->dkim_keys)
         return false;
     f->n_asks = ASKS_MAX;
     for (uint32_t i = 0; i < f->n_asks; i++)
@@ -201,6 +203,7 @@ void front_check_begin(struct session *s, struct letter *l)
                                 .iprev = true,
                                 .receiver = ll_slice_str(s->front->proc->conf->hostname),
                                 .sender_mx = true,
+                                .keys = s->front->dkim_keys,
                                 .unix_s = ll_unix_ms() / 1000,
                                 .now = ll_now_ms()};
 

@@ -209,8 +209,9 @@ struct front {
     struct ll_dkim_client *dkim;
     struct listener *listeners;
     struct ll_networks trusted, forwarders, exceptions;
-    struct check_ask *asks; /* questions to dns that are open */
-    uint32_t free_ask;      /* the first free one; n_asks: none */
+    struct ll_dkim_keys *dkim_keys; /* of strangers, made before */
+    struct check_ask *asks;         /* questions to dns that are open */
+    uint32_t free_ask;              /* the first free one; n_asks: none */
     uint32_t n_asks;
     uint32_t asks_open;
     TAILQ_HEAD(sessions, session) sessions;

@@ -28,7 +28,7 @@
 #define LL_CHECK_NEEDS_MAX                                                                         \
     (LL_SPF_NEEDS_MAX + 2 * LL_DKIM_KEYS_MAX + LL_DMARC_NEEDS_MAX + 2 + LL_CHECK_IPREV_NAMES)
 
-/* All is copied. */
+/* All is copied but `keys`. */
 struct ll_check_input {
     uint8_t ip[16];            /* the client */
     uint8_t ip_n;              /* 4 or 16; 0: not known, there is no SPF and no iprev then */
@@ -37,6 +37,7 @@ struct ll_check_input {
     struct ll_slice mail_from; /* local@domain; empty: the null reverse-path */
     struct ll_slice receiver;  /* our host name */
     bool sender_mx;            /* ask whether mail_from's domain takes mail at all (RFC 7505) */
+    struct ll_dkim_keys *keys; /* of DKIM and ARC, to be kept; outlives the check; NULL: none */
     int64_t unix_s;            /* seconds since 1970 */
     uint64_t now;              /* ms, monotonic */
 };

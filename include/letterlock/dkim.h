@@ -35,6 +35,7 @@
 #define LL_DKIM_RSA_SIGN_BITS  2048          /* RFC 8301 3.2: signers SHOULD use at least this */
 #define LL_DKIM_KEY_ROOM       1100          /* octets of p= decoded; RSA-4096 as SPKI has 550 */
 #define LL_DKIM_SIGNATURE_ROOM 512           /* octets of b= decoded: RSA-4096 */
+#define LL_DKIM_KEPT_MAX       65536         /* keys that are kept, of all letters */
 #define LL_DKIM_EXPIRE_S       (7 * 86400)   /* what signers usually set x= to, from t= on */
 
 /* The words of RFC 8601 2.7.1. ROW(ID, word) */
@@ -155,6 +156,21 @@ struct ll_dkim_work {
     uint64_t octets;         /* hashed in all */
 };
 void ll_dkim_letter_work(const struct ll_dkim_letter *, struct ll_dkim_work *ret);
+
+/* ---- keys that are kept -----------------------------------------------------------------------
+ */
+
+/* Making a key out of its record costs nearly as much as verifying with it. Whoever verifies many
+ * letters keeps what was made: at most `max` keys (1..LL_DKIM_KEPT_MAX), some 4 KiB each, the newer
+ * in place of the older. Whether a key may verify a signature is decided for each letter by the
+ * record that was asked for it: an old record gives nobody a right. Not thread-safe. NULL: no
+ * memory, or no such number. */
+struct ll_dkim_keys;
+struct ll_dkim_keys *ll_dkim_keys_new(size_t max);
+/* After all letters that use it. */
+void ll_dkim_keys_free(struct ll_dkim_keys *);
+/* Verifiers that are made on this letter from now on use them. */
+void ll_dkim_letter_keys(struct ll_dkim_letter *, struct ll_dkim_keys *);
 
 /* ---- verifying ------------------------------------------------------------------------------ */
 

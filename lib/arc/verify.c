@@ -158,6 +158,7 @@ struct ll_arc *ll_arc_new(struct ll_dkim_letter *letter, int64_t now)
     if (!a)
         return NULL;
     a->letter = letter;
+    a->ring.keys = letter->keys;
     for (unsigned i = 0; i < LL_COUNT(a->set); i++)
         a->set[i] = (struct ll_arc_set){-1, -1, -1};
     for (size_t i = 0; i < letter->fields; i++)

@@ -86,6 +86,7 @@ struct ll_check *ll_check_new(const struct ll_check_input *in)
         ll_check_free(c);
         return NULL;
     }
+    ll_dkim_letter_keys(c->letter, in->keys);
     return c;
 }
 

@@ -256,7 +256,7 @@ void ll_dkim_ring_answer(struct ll_dkim_ring *ring, const struct ll_need_answer 
     k->answered = true;
     k->fault = answer->dns ? read_answer(answer->dns, &k->record) : LL_DKIM_FAULT_DNS_LATER;
     if (k->fault == LL_DKIM_FAULT_OK)
-        k->fault = ll_dkim_record_key(&k->record, &k->key, &k->bits);
+        k->fault = ll_dkim_keys_get(ring->keys, &k->record, &k->key, &k->bits);
 }
 
 bool ll_dkim_ring_complete(const struct ll_dkim_ring *ring)

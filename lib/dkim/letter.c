@@ -28,6 +28,11 @@ void ll_dkim_letter_free(struct ll_dkim_letter *l)
     free(l);
 }
 
+void ll_dkim_letter_keys(struct ll_dkim_letter *l, struct ll_dkim_keys *keys)
+{
+    l->keys = keys;
+}
+
 /* ---- the index ----------------------------------------------------------------------------------
  */
 

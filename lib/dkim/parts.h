@@ -10,7 +10,8 @@
 
 #include <openssl/evp.h>
 
-#define LL_DKIM_HASH 32 /* octets of SHA-256 */
+#define LL_DKIM_HASH   32   /* octets of SHA-256 */
+#define LL_DKIM_GATHER 4096 /* octets that are gathered for the hash: blocks of its 64 */
 
 /* ---- tag lists (RFC 6376 3.2) ---------------------------------------------------------------- */
 
@@ -88,10 +89,12 @@ void ll_dkim_canon_own(enum ll_dkim_canon, struct ll_slice raw, struct ll_slice 
 struct ll_dkim_body {
     enum ll_dkim_canon canon;
     EVP_MD_CTX *md;
-    uint64_t hashed; /* octets of the canonical body so far */
-    uint64_t crlfs;  /* line ends held back: they count only if more comes */
-    bool wsp;        /* relaxed: blanks held back */
-    bool cr;         /* a CR held back: an LF may follow */
+    uint64_t hashed; /* octets of the canonical body so far, the gathered ones included */
+    uint8_t gather[LL_DKIM_GATHER];
+    size_t gathered;
+    uint64_t crlfs; /* line ends held back: they count only if more comes */
+    bool wsp;       /* relaxed: blanks held back */
+    bool cr;        /* a CR held back: an LF may follow */
     bool failed;
     struct ll_dkim_mark {
         uint64_t at;
@@ -134,6 +137,7 @@ struct ll_dkim_letter {
     struct ll_dkim_body *body[2];
     struct ll_buf text; /* scratch: what is hashed and signed */
     struct ll_dkim_work work;
+    struct ll_dkim_keys *keys; /* lent; NULL: none */
 };
 
 /* The body in this canonicalisation will be asked for; partial: its first `length` octets. */
@@ -166,6 +170,7 @@ struct ll_dkim_ring {
         EVP_PKEY *key;
     } v[LL_DKIM_KEYS_MAX];
     size_t n;
+    struct ll_dkim_keys *keys; /* of the letter; NULL: none are kept */
 };
 
 /* The index of the key, asked for from now on; -1: the ring is full; -2: no such name can be. */
@@ -184,5 +189,8 @@ bool ll_dkim_sha256(struct ll_slice text, uint8_t ret[LL_DKIM_HASH]);
 /* A public key out of a record. OK, KEY_BAD, KEY_SHORT, KEY_LONG, RESOURCE. */
 enum ll_dkim_fault ll_dkim_record_key(const struct ll_dkim_record *, EVP_PKEY **ret,
                                       unsigned *ret_bits);
+/* The same, out of those that were kept (NULL: none are). */
+enum ll_dkim_fault ll_dkim_keys_get(struct ll_dkim_keys *, const struct ll_dkim_record *,
+                                    EVP_PKEY **ret, unsigned *ret_bits);
 
 #endif

@@ -58,6 +58,7 @@ struct ll_dkim *ll_dkim_new(struct ll_dkim_letter *letter, int64_t now)
     if (!d)
         return NULL;
     d->letter = letter;
+    d->ring.keys = letter->keys;
     for (size_t i = 0; i < letter->fields; i++) {
         if (!ll_slice_caseeq(letter->field[i].name, LL_LIT("DKIM-Signature")))
             continue;

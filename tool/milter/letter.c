@@ -54,6 +54,7 @@ static void on_late(evutil_socket_t fd, short what, void *arg);
 static struct ll_check *check_new(const struct milter_session *s)
 {
     struct ll_check_input in = {.iprev = true,
+                                .keys = s->m->dkim_keys,
                                 .helo = ll_buf_slice(&s->helo),
                                 .mail_from = ll_buf_slice(&s->reverse),
                                 .receiver = authserv_id(s),

@@ -176,7 +176,10 @@ static int serve(struct milter *m, const struct milter_start *start)
 
     m->base = event_base_new();
     m->dns = m->base ? milter_dns_new(m->base, start->resolver, start->trust_anchor) : NULL;
-    if (!m->dns)
+    m->dkim_keys = ll_dkim_keys_new(MILTER_KEPT);
+    if (!m->dkim_keys)
+        status = ll_fail(EX_OSERR, "no memory");
+    else if (!m->dns)
         status = ll_fail(EX_CONFIG, "DNS cannot be set up (see the log)");
     else if (!catch_signals(m, signals) || !arm_listeners(m))
         status = ll_fail(EX_OSERR, "no memory");
@@ -191,6 +194,7 @@ static int serve(struct milter *m, const struct milter_start *start)
     }
     while (m->sessions)
         milter_session_free(m->sessions);
+    ll_dkim_keys_free(m->dkim_keys);
     for (size_t i = 0; i < LL_COUNT(signals); i++)
         if (signals[i])
             event_free(signals[i]);

@@ -36,6 +36,7 @@
     1024                      /* of those, of the zones that senders name: DMARC's find a socket */
 #define MILTER_ASKS_LETTER 32 /* of those, of one letter */
 #define MILTER_IDLE_S      3600 /* an MTA holds its connection while its client thinks */
+#define MILTER_KEPT        512  /* keys of strangers that are kept */
 #define MILTER_CHECK_S     30   /* the end of a letter waits so long for DNS */
 
 struct milter_key {
@@ -77,6 +78,7 @@ struct milter {
     char host[256]; /* our host's name, where the MTA tells none */
     struct event_base *base;
     struct ub_ctx *dns;
+    struct ll_dkim_keys *dkim_keys; /* of strangers, made before */
     struct milter_listener listener[MILTER_LISTEN_MAX];
     size_t n_listeners;
     struct milter_session *sessions;

@@ -605,6 +605,120 @@ static void fill_zone(void)
     zone_fail(&zone, "later._domainkey.example.org", LL_DNS_STATUS_SERVFAIL);
 }
 
+/* Fed whole and octet by octet, with and without a beginning that l= asks for. */
+static void body_of(struct ll_slice in, size_t step, enum ll_dkim_canon canon, uint64_t mark,
+                    uint8_t ret[2 * LL_DKIM_HASH])
+{
+    struct ll_dkim_body *b = ll_dkim_body_new(canon);
+
+    assert_non_null(b);
+    assert_true(ll_dkim_body_mark(b, mark));
+    for (; in.n > 0; in = ll_slice_skip(in, step))
+        ll_dkim_body_feed(b, ll_slice_cut(in, 0, step));
+    ll_dkim_body_end(b);
+    assert_false(b->failed);
+    memcpy(ret, b->hash, LL_DKIM_HASH);
+    memcpy(ret + LL_DKIM_HASH, b->mark[0].hash, LL_DKIM_HASH);
+    ll_dkim_body_free(b);
+}
+
+/* What differs may lie anywhere: the quick way through a body finds what the slow one does. */
+static void bodies(void **state)
+{
+    static const char octets[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrs  \t\r\n\r\n\r \n";
+    static const size_t steps[] = {2, 63, 64, 65, 1000, SIZE_MAX};
+    static uint8_t text[20000];
+    uint32_t dice = 1;
+
+    (void)state;
+    for (unsigned round = 0; round < 400; round++) {
+        size_t n = round < 300 ? round : 4000 + 160 * (size_t)(round - 300);
+        /* From text with few blanks to little but blanks. */
+        size_t from = round % 3 == 0 ? 0 : round % 3 == 1 ? 30 : 44;
+        uint8_t slow[2 * LL_DKIM_HASH], quick[2 * LL_DKIM_HASH];
+
+        for (size_t i = 0; i < n; i++) {
+            dice = dice * 1664525 + 1013904223;
+            text[i] = (uint8_t)octets[from + (dice >> 16) % (sizeof(octets) - 1 - from)];
+        }
+        for (int canon = LL_DKIM_SIMPLE; canon <= LL_DKIM_RELAXED; canon++) {
+            body_of(ll_slice(text, n), 1, canon, n / 2, slow);
+            for (size_t i = 0; i < LL_COUNT(steps); i++) {
+                body_of(ll_slice(text, n), steps[i], canon, n / 2, quick);
+                assert_memory_equal(slow, quick, sizeof(slow));
+            }
+        }
+    }
+}
+
+static enum ll_dkim_fault verdict_kept(struct ll_slice in, struct ll_dkim_keys *keep)
+{
+    struct ll_dkim_letter *l = ll_dkim_letter_new();
+    const struct ll_dkim_result *r;
+    enum ll_dkim_fault f;
+    struct ll_dkim *d;
+
+    ll_dkim_letter_keys(l, keep);
+    d = verify(l, in, SIZE_MAX);
+    assert_int_equal(ll_dkim_results(d, &r, NULL), 1);
+    f = r[0].fault;
+    assert_int_equal(r[0].bits, 256);
+    ll_dkim_free(d);
+    ll_dkim_letter_free(l);
+    return f;
+}
+
+/* A key that was kept serves letters whose record has it, and no others. */
+static void kept_keys(void **state)
+{
+    static const char name[] = "kept._domainkey.example.org";
+    const struct ll_dkim_sign_options o = {.domain = LL_LIT("example.org"),
+                                           .selector = LL_LIT("kept"),
+                                           .algorithm = LL_DKIM_ED25519,
+                                           .now = NOW};
+    struct ll_buf one = LL_BUF(1 << 16), two = LL_BUF(1 << 16);
+    size_t before = zone.n;
+    EVP_PKEY *key[2];
+    char *record[2];
+
+    (void)state;
+    assert_null(ll_dkim_keys_new(0));
+    assert_null(ll_dkim_keys_new(LL_DKIM_KEPT_MAX + 1));
+    ll_dkim_keys_free(NULL);
+    for (int i = 0; i < 2; i++) {
+        struct ll_buf text = LL_BUF(2000);
+
+        key[i] = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+        assert_true(ll_dkim_key_record(key[i], &text));
+        record[i] = ll_slice_dup(ll_buf_slice(&text));
+        ll_buf_release(&text);
+    }
+    sign(&o, key[0], ll_slice_str(letter), SIZE_MAX, &one);
+    sign(&o, key[1], ll_slice_str(letter), SIZE_MAX, &two);
+    for (size_t max = 1; max <= LL_DKIM_KEPT_MAX; max *= 256) {
+        struct ll_dkim_keys *keep = ll_dkim_keys_new(max);
+
+        assert_non_null(keep);
+        for (int round = 0; round < 6; round++) {
+            int at = round / 2 % 2;
+
+            zone.n = before;
+            zone_put(&zone, name, record[at]);
+            assert_int_equal(verdict_kept(ll_buf_slice(at ? &two : &one), keep), LL_DKIM_FAULT_OK);
+            assert_int_equal(verdict_kept(ll_buf_slice(at ? &one : &two), keep),
+                             LL_DKIM_FAULT_SIGNATURE);
+        }
+        ll_dkim_keys_free(keep);
+    }
+    zone.n = before;
+    for (int i = 0; i < 2; i++) {
+        EVP_PKEY_free(key[i]);
+        free(record[i]);
+    }
+    ll_buf_release(&one);
+    ll_buf_release(&two);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,7 +727,8 @@ int main(void)
         cmocka_unit_test(changes),         cmocka_unit_test(refused_signers),
         cmocka_unit_test(rfc8463),         cmocka_unit_test(thousand_signatures),
         cmocka_unit_test(many_fields),     cmocka_unit_test(long_header),
-        cmocka_unit_test(small_letters),
+        cmocka_unit_test(small_letters),   cmocka_unit_test(bodies),
+        cmocka_unit_test(kept_keys),
     };
     int status;
 
