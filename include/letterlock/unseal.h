@@ -26,6 +26,7 @@
 
 #include "letterlock/base.h"
 #include "letterlock/mime.h"
+#include "letterlock/protect.h"
 #include "letterlock/seal.h"
 
 #define LL_UNSEAL_LAYERS_MAX   8   /* of one section; signed, sealed and signed again are 3 */
@@ -139,6 +140,10 @@ struct ll_unseal_signature {
     ROW(FROM_DIFFERS, "from-differs", "From differs outside and inside of the seal.")              \
     ROW(HEADER_DIFFERS, "header-differs",                                                          \
         "A header field differs outside and inside of the seal; the inner one is shown.")          \
+    ROW(DECRYPTED, "decrypted",                                                                    \
+        "Its author encrypted this letter; somebody opened it and passed it on in the open.")      \
+    ROW(REENCRYPTED, "reencrypted",                                                                \
+        "Its author signed this letter for the open; somebody else encrypted it.")                 \
     ROW(NO_AUTHOR, "no-author", "From does not hold exactly one address.")                         \
     ROW(NAME, "name",                                                                              \
         "The name in From looks like an address, and not the one that it stands for.")             \
@@ -199,9 +204,11 @@ struct ll_unseal_piece {
 
 struct ll_unseal_section {
     enum ll_unseal_place place;
-    uint8_t parent;         /* section that it stands in; its own number for the letter */
-    struct ll_slice header; /* as it came: of the letter, or of the forwarded letter */
-    struct ll_slice author; /* the one address in From, empty: none */
+    uint8_t parent;            /* section that it stands in; its own number for the letter */
+    struct ll_slice header;    /* as it came: of the letter, or of the forwarded letter */
+    struct ll_protected field; /* of the header, outside and under the seal; not where `place` is
+                                  INLINE, or nothing was signed or sealed (n 0) */
+    struct ll_slice author;    /* the one address in From that counts, empty: none */
     struct ll_unseal_layer layer[LL_UNSEAL_LAYERS_MAX];
     size_t n_layers;
     struct ll_unseal_signature *signature; /* from the outside in */

@@ -255,6 +255,8 @@ static void show(struct walk *w, size_t i)
     const struct ll_mime_part *p = &w->part[i];
     bool layer = ll_mime_is(p, "multipart", "signed") || is_sealed(w, p);
 
+    if (w->s->n_layers > 0 && ll_protect_is_display_part(&w->s->mime, (uint16_t)i))
+        return; /* a copy of fields that are shown as such */
     if (layer && i > 0 && may_be_wrapped(w, p)) {
         ll_unseal_warn(w->s, LL_UNSEAL_WARN_WRAPPED);
         add_section(w, i, LL_UNSEAL_WRAPPED, p->whole);

@@ -75,13 +75,18 @@ static bool other_address_in(struct ll_slice text, struct ll_slice spec)
 static bool name_lies(struct ll_unseal *u, const struct ll_unseal_section *s)
 {
     struct ll_buf plain = LL_BUF(LL_MSG_HEADER_MAX), shown = LL_BUF(LL_MSG_HEADER_MAX);
+    struct ll_slice body = LL_LIT("");
     struct ll_mime_run *run;
     struct ll_msg_field f;
     size_t n = 0;
     bool lies = false;
 
-    if (s->author.n > 0 && ll_msg_field_find(s->header, LL_LIT("From"), &f)) {
-        ll_msg_unfold(f.body, &plain);
+    if (s->author.p && s->author.p == s->field.from_inner.p)
+        body = ll_protect_value(&s->field, "From", NULL);
+    if (body.n == 0 && ll_msg_field_find(s->header, LL_LIT("From"), &f))
+        body = f.body;
+    if (s->author.n > 0 && body.n > 0) {
+        ll_msg_unfold(body, &plain);
         if (ll_mime_words(ll_buf_slice(&plain), &u->arena, &run, &n))
             for (size_t i = 0; i < n; i++)
                 ll_buf_put_slice(&shown, run[i].text);
@@ -202,9 +207,73 @@ static bool is_unproven(const struct ll_unseal_section *s, size_t layer)
     return true;
 }
 
+/* ---- header fields under the seal (RFC 9788) --------------------------------------------------
+ */
+
+/* A valid signature of the payload, for this address or (empty) at all. */
+static bool signed_by(const struct ll_unseal_section *s, struct ll_slice address)
+{
+    for (size_t i = 0; i < s->n_layers; i++)
+        for (size_t k = 0; k < s->layer[i].opened.n_signature; k++) {
+            const struct ll_signature *by = &s->layer[i].opened.signature[k];
+
+            if (by->state == LL_SIGNATURE_GOOD && !sealed_within(s, i) &&
+                (address.n == 0 || speaks_for(by, address)))
+                return true;
+        }
+    return false;
+}
+
+static bool header_differs(const struct ll_unseal_section *s)
+{
+    const struct ll_protected *f = &s->field;
+
+    if (f->kind == LL_PROTECT_KIND_CIPHER)
+        return f->flags & LL_PROTECT_OUTER_CHANGED;
+    if (f->kind == LL_PROTECT_KIND_NONE || (f->kind == LL_PROTECT_KIND_V1 && s->encrypted))
+        return false; /* what v1 hides, it does not say */
+    for (size_t i = 0; i < f->n; i++)
+        if (f->field[i].mismatch)
+            return true;
+    return false;
+}
+
+/* The fields under the seal, and the author that they make. */
+static bool read_fields(struct ll_unseal *u, struct ll_unseal_section *s)
+{
+    struct ll_protected *f = &s->field;
+    enum ll_protect_error e;
+
+    if (s->n_layers == 0 || s->closed || s->mime.n == 0 || s->place == LL_UNSEAL_INLINE)
+        return true;
+    e = ll_protect_read(s->header, s->payload, s->encrypted, signed_by(s, LL_LIT("")), &u->arena,
+                        f);
+    if (e == LL_PROTECT_FIELDS)
+        ll_unseal_warn(s, LL_UNSEAL_WARN_LIMIT);
+    if (e != LL_PROTECT_OK)
+        return e != LL_PROTECT_RESOURCE;
+    if (f->kind == LL_PROTECT_KIND_NONE)
+        return true;
+    if (f->flags & LL_PROTECT_FROM_MISMATCH)
+        ll_unseal_warn(s, LL_UNSEAL_WARN_FROM_DIFFERS);
+    else if (header_differs(s))
+        ll_unseal_warn(s, LL_UNSEAL_WARN_HEADER_DIFFERS);
+    if (f->flags & LL_PROTECT_DECRYPTED)
+        ll_unseal_warn(s, LL_UNSEAL_WARN_DECRYPTED);
+    if (f->flags & LL_PROTECT_REENCRYPTED)
+        ll_unseal_warn(s, LL_UNSEAL_WARN_REENCRYPTED);
+    if (f->flags & LL_PROTECT_TWO_FROM)
+        s->author = LL_LIT("");
+    else if (f->from_inner.n > 0 &&
+             (!(f->flags & LL_PROTECT_FROM_MISMATCH) || signed_by(s, f->from_inner)))
+        s->author = f->from_inner;
+    return true;
+}
+
 bool ll_unseal_judge(struct ll_unseal *u, uint8_t number)
 {
     struct ll_unseal_section *s = &u->section[number];
+    bool own_header = s->place == LL_UNSEAL_LETTER || s->place == LL_UNSEAL_FORWARDED;
     struct ll_slice spec;
 
     for (size_t i = 0; i < s->n_layers; i++)
@@ -216,9 +285,11 @@ bool ll_unseal_judge(struct ll_unseal *u, uint8_t number)
         ll_unseal_warn(s, LL_UNSEAL_WARN_UNPROVEN);
     if (ll_msg_author(s->header, &u->arena, &spec) == LL_MSG_OK && spec.n <= LL_UNSEAL_ADDRESS_MAX)
         s->author = spec;
-    else if (s->place == LL_UNSEAL_LETTER || s->place == LL_UNSEAL_FORWARDED)
+    if (!read_fields(u, s))
+        return false;
+    if (own_header && s->author.n == 0)
         ll_unseal_warn(s, LL_UNSEAL_WARN_NO_AUTHOR);
-    if ((s->place == LL_UNSEAL_LETTER || s->place == LL_UNSEAL_FORWARDED) && name_lies(u, s))
+    if (own_header && name_lies(u, s))
         ll_unseal_warn(s, LL_UNSEAL_WARN_NAME);
     return judge_all(u, number);
 }

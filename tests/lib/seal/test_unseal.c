@@ -330,6 +330,45 @@ static const struct {
      "letter section1; forwarded !sealed-forward sealed", 0},
     {ALICE "Content-Type: message/rfc822\n\nFrom: bob@example.org\n" TEXT(ARMOR("gcm\nhi")),
      "letter section1; forwarded !armor text(-----BEGIN PGP MESSAGE-----)", 0},
+    /* fields under the seal: From must be the same, or nobody is proven */
+    {ALICE "Subject: in\n" SIGNED(
+         "a", ALICE "Subject: in\nContent-Type: text/plain; hp=clear\n\nhi\n", GOOD),
+     "letter proven text(hi)", 1},
+    {ALICE "Subject: out\n" SIGNED(
+         "a", ALICE "Subject: in\nContent-Type: text/plain; hp=clear\n\nhi\n", GOOD),
+     "letter proven !header-differs text(hi)", 1},
+    {ALICE SIGNED("a", "From: mallory@example.net\nContent-Type: text/plain; hp=clear\n\nhi\n",
+                  GOOD),
+     "letter from-differs !from-differs text(hi)", 1},
+    {ALICE SIGNED("a", "From: mallory@example.net\nContent-Type: text/plain; hp=clear\n\nhi\n",
+                  "good mallory@example.net verified"),
+     "letter from-differs !from-differs text(hi)", 1},
+    {ALICE SIGNED("a",
+                  "From: mallory@example.net\nContent-Type: text/plain; "
+                  "protected-headers=v1\n\nhi\n",
+                  "good mallory@example.net verified"),
+     "letter from-differs !from-differs text(hi)", 1},
+    {ALICE SIGNED("a", ALICE "Content-Type: text/plain; hp=cipher\nHP-Outer: " ALICE "\nhi\n",
+                  GOOD),
+     "letter proven !decrypted text(hi)", 1},
+    {ALICE "Subject: [...]\n" ENCRYPTED(
+         "a", "gcm " GOOD "\n"
+              "From: Alice <alice@example.org>~Subject: secret~Content-Type: "
+              "text/plain; hp=cipher~HP-Outer: From: Alice <alice@example.org>~HP-Outer: Subject: "
+              "[...]~~hi"),
+     "letter encrypted proven text(hi)", 1},
+    {ALICE "Subject: changed\n" ENCRYPTED(
+         "a", "gcm " GOOD "\n"
+              "From: Alice <alice@example.org>~Subject: secret~Content-Type: "
+              "text/plain; hp=cipher~HP-Outer: From: Alice <alice@example.org>~HP-Outer: Subject: "
+              "[...]~~hi"),
+     "letter encrypted proven !header-differs text(hi)", 1},
+    /* a field that is not in the root of what is signed means nothing */
+    {ALICE SIGNED("a",
+                  MIXED("b") "From: mallory@example.net\nContent-Type: text/plain; "
+                             "hp=clear\n\nhi\n" END("b"),
+                  GOOD),
+     "letter proven text(hi)", 1},
     /* names that lie */
     {"From: \"alice@example.org\" <mallory@example.net>\n\nhi\n", "letter !name text(hi)", 0},
     {"From: =?utf-8?q?alice=40example=2Eorg?= <mallory@example.net>\n\nhi\n",
