@@ -86,8 +86,7 @@ static void check_signature(const struct ll_unseal_section *s, const struct ll_u
     CHECK(g->by->state == LL_SIGNATURE_GOOD || g->by->state == LL_SIGNATURE_UNTRUSTED);
     CHECK(g->trust != LL_UNSEAL_TRUST_REJECTED && g->trust != LL_UNSEAL_TRUST_CHANGED);
     CHECK(!(s->warnings & (1u << LL_UNSEAL_WARN_FROM_DIFFERS)));
-    CHECK(g->verdict == LL_UNSEAL_CLAIMED || g->trust == LL_UNSEAL_TRUST_VERIFIED ||
-          g->trust == LL_UNSEAL_TRUST_CERTIFIED);
+    CHECK(g->verdict == LL_UNSEAL_CLAIMED || g->trust >= LL_UNSEAL_TRUST_CERTIFIED);
 }
 
 /* What is known of a key comes with its signature, as `made`. */
@@ -97,7 +96,7 @@ static void trust(struct ll_unseal *u, const struct ll_unseal_result *r)
         for (size_t k = 0; k < r->section[i].n_signatures; k++)
             ll_unseal_set_trust(u, i, k,
                                 (enum ll_unseal_trust)(r->section[i].signature[k].by->made %
-                                                       (LL_UNSEAL_TRUST_VERIFIED + 1)));
+                                                       (LL_UNSEAL_TRUST_OWN + 1)));
 }
 
 static void check_section(const struct ll_unseal_result *r, size_t i)

@@ -50,7 +50,8 @@ struct ll_unseal_ask {
     size_t room;               /* OPEN: octets that the answer may have at most */
 };
 
-/* What the reader knows of a signer's key. Rows: enum name, word, what is said of it. */
+/* What the reader knows of a signer's key, from the worst on; CERTIFIED and what is behind it
+ * prove. Rows: enum name, word, what is said of it. */
 #define LL_UNSEAL_TRUSTS(ROW)                                                                      \
     ROW(NONE, "unknown", "nothing is known of its key")                                            \
     ROW(FOUND, "found", "its key was found somewhere and is not verified by you")                  \
@@ -58,7 +59,8 @@ struct ll_unseal_ask {
     ROW(CHANGED, "changed", "its key is NOT the one of earlier letters")                           \
     ROW(REJECTED, "rejected", "its key was rejected by you")                                       \
     ROW(CERTIFIED, "certified", "its certificate comes from an authority that you trust")          \
-    ROW(VERIFIED, "verified", "its key was verified by you")
+    ROW(VERIFIED, "verified", "its key was verified by you")                                       \
+    ROW(OWN, "own", "its key is your own")
 
 enum ll_unseal_trust {
 #define LL_UNSEAL_ENUM(id, word, text) LL_UNSEAL_TRUST_##id,

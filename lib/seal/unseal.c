@@ -222,6 +222,19 @@ static enum ll_unseal_question ask_encrypted(struct ll_unseal *u, struct ll_unse
     return LL_UNSEAL_DONE;
 }
 
+/* The same of an armored text. What says that it is quoted-printable, and has its "=" unquoted, was
+ * put there by a program that did not encode it: its checksum line would be lost. */
+static bool armored(struct ll_unseal *u, const struct ll_mime_part *p, struct ll_slice *ret)
+{
+    if (p->encoding == LL_MIME_QP_ENCODING && ll_unseal_all_armor(p->body) &&
+        ll_slice_search(p->body, LL_LIT("=3D")) == p->body.n &&
+        ll_slice_search(p->body, LL_LIT("\r\n=")) < p->body.n) {
+        *ret = p->body;
+        return true;
+    }
+    return content(u, p, ret);
+}
+
 /* ContentInfo whose type is signedData (RFC 5652 3): SEQUENCE, OBJECT IDENTIFIER. */
 static bool is_signed_data(struct ll_slice cms)
 {
@@ -255,7 +268,7 @@ static enum ll_unseal_question ask(struct ll_unseal *u, struct ll_unseal_section
         return may_open || is_signed_data(ret->text) ? LL_UNSEAL_OPEN_SMIME : LL_UNSEAL_DONE;
     }
     if (may_open && s->n_layers == 0 && ll_mime_is(p, "text", "plain") &&
-        content(u, p, &ret->text) && ll_unseal_all_armor(ret->text)) {
+        armored(u, p, &ret->text) && ll_unseal_all_armor(ret->text)) {
         u->inline_pgp = true;
         return LL_UNSEAL_OPEN_PGP;
     }

@@ -156,9 +156,7 @@ static enum ll_unseal_verdict judge(const struct ll_unseal_section *s,
         return LL_UNSEAL_MISMATCH;
     if (g->trust == LL_UNSEAL_TRUST_CHANGED)
         return LL_UNSEAL_CHANGED;
-    return g->trust == LL_UNSEAL_TRUST_VERIFIED || g->trust == LL_UNSEAL_TRUST_CERTIFIED
-               ? LL_UNSEAL_PROVEN
-               : LL_UNSEAL_CLAIMED;
+    return g->trust >= LL_UNSEAL_TRUST_CERTIFIED ? LL_UNSEAL_PROVEN : LL_UNSEAL_CLAIMED;
 }
 
 static bool judge_all(struct ll_unseal *u, uint8_t number)

@@ -131,7 +131,7 @@ static void trust(struct ll_unseal *u, const struct ll_unseal_result *r)
 {
     for (size_t i = 0; i < r->n; i++)
         for (size_t k = 0; k < r->section[i].n_signatures; k++)
-            for (int t = 0; t <= LL_UNSEAL_TRUST_VERIFIED; t++)
+            for (int t = 0; t <= LL_UNSEAL_TRUST_OWN; t++)
                 if (ll_slice_eq(r->section[i].signature[k].by->detail,
                                 ll_slice_str(ll_unseal_trust_text((enum ll_unseal_trust)t)->word)))
                     ll_unseal_set_trust(u, i, k, (enum ll_unseal_trust)t);
@@ -283,6 +283,10 @@ static const struct {
      "letter !encrypted-form sealed", 0},
     /* inline: all of the text is one block, or nothing is opened */
     {ALICE TEXT(ARMOR("gcm " GOOD "\nhi~")), "letter encrypted proven text(hi)", 1},
+    {ALICE "Content-Transfer-Encoding: quoted-printable\n" TEXT(ARMOR("gcm\nh=\n=i\n")),
+     "letter encrypted text(h==i)", 1},
+    {ALICE "Content-Transfer-Encoding: quoted-printable\n" TEXT(ARMOR("gcm\nh=3D\ni\n")),
+     "letter encrypted text(h=i)", 1},
     {ALICE TEXT("before\n" ARMOR("gcm\nhi")), "letter !armor text(before)", 0},
     {ALICE TEXT(ARMOR("gcm\nhi") "\nafter"), "letter !armor text(-----BEGIN PGP MESSAGE-----)", 0},
     {ALICE TEXT(ARMOR("gcm\nhi") "\n" ARMOR("gcm\nho")),

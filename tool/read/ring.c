@@ -1,0 +1,270 @@
+/* See tool/read/ring.h. */
+#include "tool/read/ring.h"
+
+#include "letterlock/addr.h"
+#include "tool/read/read.h"
+#include "tool/tool.h"
+
+/* ---- loading ------------------------------------------------------------------------------------
+ */
+
+/* A key that cannot be read any more is passed over: the letter may need another one. */
+static void add_pgp(struct ll_ring *r, struct ll_slice octets)
+{
+    struct ll_arena scratch;
+    struct ll_slice *names;
+    size_t n;
+
+    ll_arena_init(&scratch, LL_RING_ROOM);
+    ll_pgp_import(r->pgp, octets, r->now, &scratch, &names, &n);
+    ll_arena_release(&scratch);
+}
+
+static void add_cert(struct ll_ring *r, const struct ll_keystore_key *k)
+{
+    if (k->trust == LL_KEYSTORE_VERIFIED && k->ca)
+        ll_smime_add_anchor(r->smime, k->octets, NULL);
+    else if (k->trust != LL_KEYSTORE_REJECTED &&
+             ll_smime_add_cert(r->smime, k->octets, NULL, NULL, NULL) == LL_SEAL_OK &&
+             (k->own || k->trust == LL_KEYSTORE_VERIFIED))
+        ll_smime_pin(r->smime, k->fingerprint);
+}
+
+static int add_secret(struct ll_ring *r, struct ll_keystore *store, const struct ll_keystore_key *k)
+{
+    struct ll_buf secret = LL_BUF(LL_KEYSTORE_KEY_MAX), err = LL_BUF(1024);
+    int status = 0;
+
+    if (ll_keystore_secret(store, k->kind, k->fingerprint, &secret, &err) != LL_KEYSTORE_OK)
+        status = ll_fail_text(EX_UNAVAILABLE, &err);
+    else if (k->kind == LL_SEAL_PGP)
+        add_pgp(r, ll_buf_slice(&secret));
+    else
+        ll_smime_add_key(r->smime, ll_buf_slice(&secret), LL_LIT(""), NULL, NULL);
+    ll_buf_wipe(&secret);
+    ll_buf_release(&err);
+    return status;
+}
+
+static int load_store(struct ll_ring *r, struct ll_keystore *store)
+{
+    const struct ll_keystore_query all = {.any_ca = true};
+    struct ll_buf err = LL_BUF(1024);
+    enum ll_keystore_result e = ll_keystore_list(store, &all, &r->arena, &r->key, &r->n, &err);
+    int status = 0;
+
+    if (e != LL_KEYSTORE_OK && e != LL_KEYSTORE_NONE)
+        status = ll_fail_text(e == LL_KEYSTORE_BUSY ? EX_TEMPFAIL : EX_UNAVAILABLE, &err);
+    for (size_t i = 0; status == 0 && i < r->n; i++) {
+        if (r->key[i].kind == LL_SEAL_PGP)
+            add_pgp(r, r->key[i].octets);
+        else
+            add_cert(r, &r->key[i]);
+        if (r->key[i].own)
+            status = add_secret(r, store, &r->key[i]);
+    }
+    ll_buf_release(&err);
+    return status;
+}
+
+int ll_ring_load(struct ll_ring *r, struct ll_keystore *store, const struct ll_words *anchors,
+                 int64_t now)
+{
+    int status = 0;
+
+    *r = (struct ll_ring){.pgp = ll_pgp_new(), .smime = ll_smime_new(), .now = now};
+    ll_arena_init(&r->arena, LL_RING_ROOM);
+    if (!r->pgp || !r->smime)
+        return ll_fail(EX_OSERR, "no memory for keys");
+    for (size_t i = 0; status == 0 && i < anchors->n; i++) {
+        struct ll_buf file = LL_BUF(LL_SMIME_FILE_MAX);
+
+        status = ll_read_file(anchors->v[i], &file);
+        if (status == 0 && ll_smime_add_anchor(r->smime, ll_buf_slice(&file), NULL) != LL_SEAL_OK)
+            status = ll_fail(EX_DATAERR, "%s: no certificate in it; write PEM", anchors->v[i]);
+        ll_buf_release(&file);
+    }
+    return status == 0 && store ? load_store(r, store) : status;
+}
+
+void ll_ring_release(struct ll_ring *r)
+{
+    ll_pgp_free(r->pgp);
+    ll_smime_free(r->smime);
+    ll_arena_release(&r->arena);
+}
+
+/* ---- what is known ----------------------------------------------------------------------------
+ */
+
+static bool canonical(struct ll_slice address, struct ll_buf *out)
+{
+    return ll_keystore_address(address, out);
+}
+
+/* The address is one of the first n of the key. */
+static bool speaks(const struct ll_keystore_key *k, struct ll_slice address, size_t n)
+{
+    struct ll_buf a = LL_BUF(LL_MAILBOX_MAX + 1);
+    bool found = false;
+
+    if (canonical(address, &a))
+        for (size_t i = 0; i < n && i < k->n_address && !found; i++)
+            found = ll_slice_eq(k->address[i], ll_buf_slice(&a));
+    ll_buf_release(&a);
+    return found;
+}
+
+bool ll_ring_speaks(const struct ll_keystore_key *k, struct ll_slice address)
+{
+    return speaks(k, address, k->n_address);
+}
+
+const struct ll_keystore_key *ll_ring_key(const struct ll_ring *r, enum ll_seal_method method,
+                                          struct ll_slice fingerprint)
+{
+    for (size_t i = 0; fingerprint.n > 0 && i < r->n; i++)
+        if (r->key[i].kind == method && ll_slice_caseeq(r->key[i].fingerprint, fingerprint))
+            return &r->key[i];
+    return NULL;
+}
+
+const struct ll_keystore_key *ll_ring_other(const struct ll_ring *r, enum ll_seal_method method,
+                                            struct ll_slice fingerprint, struct ll_slice address)
+{
+    const struct ll_keystore_key *this = ll_ring_key(r, method, fingerprint);
+
+    for (size_t i = 0; i < r->n; i++) {
+        const struct ll_keystore_key *k = &r->key[i];
+
+        if (k->kind == method && k != this && k->trust != LL_KEYSTORE_REJECTED && !k->ca &&
+            ll_ring_speaks(k, address) &&
+            (!this || k->trust == LL_KEYSTORE_VERIFIED || k->first_seen < this->first_seen))
+            return k;
+    }
+    return NULL;
+}
+
+/* Letters that were read in one go are one meeting. */
+#define SEEN_S 60
+
+enum ll_unseal_trust ll_ring_trust(const struct ll_ring *r, enum ll_seal_method method,
+                                   const struct ll_signature *g, struct ll_slice author)
+{
+    const struct ll_keystore_key *k = ll_ring_key(r, method, g->fingerprint);
+    bool vouched = k && k->trust == LL_KEYSTORE_VERIFIED && speaks(k, author, k->n_vouched);
+
+    if (k && k->trust == LL_KEYSTORE_REJECTED)
+        return LL_UNSEAL_TRUST_REJECTED;
+    if (k && k->own)
+        return LL_UNSEAL_TRUST_OWN;
+    if (vouched)
+        return LL_UNSEAL_TRUST_VERIFIED;
+    if (method == LL_SEAL_SMIME && g->state == LL_SIGNATURE_GOOD &&
+        !(k && k->trust == LL_KEYSTORE_VERIFIED)) /* pinned: trusted for what it was then alone */
+        return LL_UNSEAL_TRUST_CERTIFIED;
+    if (author.n > 0 && ll_ring_other(r, method, g->fingerprint, author))
+        return LL_UNSEAL_TRUST_CHANGED;
+    if (k && r->now - k->first_seen > SEEN_S)
+        return LL_UNSEAL_TRUST_SEEN;
+    return LL_UNSEAL_TRUST_FOUND;
+}
+
+/* ---- answers ------------------------------------------------------------------------------------
+ */
+
+static enum ll_seal_error unlock(struct ll_ring *r, enum ll_seal_method method,
+                                 struct ll_slice fingerprint, struct ll_slice password)
+{
+    return method == LL_SEAL_PGP ? ll_pgp_unlock(r->pgp, fingerprint, password)
+                                 : ll_smime_unlock(r->smime, fingerprint, password);
+}
+
+/* Is this locked key a recipient of the letter? OpenPGP names key ids; a hidden one is zeros, and
+ * then any key may be meant. S/MIME has seldom more than one. */
+static bool is_wanted(struct ll_ring *r, const struct ll_keystore_key *k, struct ll_arena *arena,
+                      const struct ll_opened *opened)
+{
+    struct ll_smime_cert cert;
+    struct ll_pgp_key key;
+
+    if (k->kind == LL_SEAL_SMIME)
+        return ll_smime_cert(r->smime, k->fingerprint, arena, &cert) == LL_SEAL_OK && cert.locked;
+    if (ll_pgp_key(r->pgp, k->fingerprint, r->now, arena, &key) != LL_SEAL_OK || !key.locked)
+        return false;
+    for (size_t i = 0; i < opened->n_recipient; i++) {
+        struct ll_slice id = opened->recipient[i];
+
+        if (ll_slice_caseeq(id, key.key_id) || ll_slice_eq(id, LL_LIT("0000000000000000")))
+            return true;
+        for (size_t j = 0; j < key.n_subkey; j++)
+            if (ll_slice_caseeq(id, key.subkey[j].key_id))
+                return true;
+    }
+    return opened->n_recipient == 0;
+}
+
+/* Asks for the passwords of the keys that may open it. OK: one more is open now. */
+static enum ll_seal_error ask_password(struct ll_ring *r, struct ll_box *box,
+                                       enum ll_seal_method method, struct ll_arena *arena,
+                                       const struct ll_opened *opened)
+{
+    struct ll_buf answer = LL_BUF(LL_PASSWORD_ROOM), frame = LL_BUF(4096);
+    enum ll_seal_error e = LL_SEAL_LOCKED;
+
+    ll_buf_room(&answer, LL_PASSWORD_ROOM); /* never moved, so never left behind unwiped */
+    for (size_t i = 0; i < r->n && e != LL_SEAL_OK; i++) {
+        struct ll_keystore_key *k = &r->key[i];
+
+        if (!k->own || k->kind != method || !is_wanted(r, k, arena, opened))
+            continue;
+        ll_buf_clear(&frame);
+        ll_buf_clear(&answer);
+        ll_buf_u8(&frame, (uint8_t)method);
+        ll_buf_str16(&frame, k->fingerprint);
+        ll_buf_str16(&frame, ll_slice_cut(k->name, 0, 1024));
+        if (ll_box_ask(box, LL_READ_PASSWORD, ll_buf_slice(&frame), &answer) && answer.n > 1 &&
+            answer.p[0] == 1)
+            e = unlock(r, method, k->fingerprint, ll_slice_skip(ll_buf_slice(&answer), 1));
+    }
+    ll_buf_wipe(&answer);
+    ll_buf_release(&frame);
+    return e;
+}
+
+static enum ll_seal_error ask_engine(struct ll_ring *r, enum ll_unseal_question q,
+                                     const struct ll_unseal_ask *ask, struct ll_arena *arena,
+                                     struct ll_unseal_answer *a)
+{
+    a->opened = (struct ll_opened){0};
+    switch (q) {
+    case LL_UNSEAL_OPEN_PGP:
+        return ll_pgp_open(r->pgp, ask->text, LL_LIT(""), r->now, a->plain, arena, &a->opened);
+    case LL_UNSEAL_OPEN_SMIME:
+        return ll_smime_open(r->smime, ask->text, r->now, a->plain, arena, &a->opened);
+    case LL_UNSEAL_VERIFY_PGP:
+        return ll_pgp_verify(r->pgp, ask->text, ask->signature, r->now, arena, &a->opened);
+    case LL_UNSEAL_VERIFY_SMIME:
+        return ll_smime_verify(r->smime, ask->text, ask->signature, r->now, arena, &a->opened);
+    case LL_UNSEAL_DONE:
+        break;
+    }
+    return LL_SEAL_UNSUPPORTED;
+}
+
+void ll_ring_answer(struct ll_ring *r, struct ll_box *box, enum ll_unseal_question q,
+                    const struct ll_unseal_ask *ask, struct ll_arena *arena, struct ll_unseal *u)
+{
+    struct ll_buf plain = LL_BUF(ask->room);
+    struct ll_unseal_answer a = {.plain = &plain};
+
+    a.error = ask_engine(r, q, ask, arena, &a);
+    if (a.error == LL_SEAL_LOCKED) {
+        a.error = ask_password(r, box, q == LL_UNSEAL_OPEN_PGP ? LL_SEAL_PGP : LL_SEAL_SMIME, arena,
+                               &a.opened);
+        if (a.error == LL_SEAL_OK)
+            a.error = ask_engine(r, q, ask, arena, &a);
+    }
+    ll_unseal_answer(u, &a);
+    ll_buf_wipe(&plain);
+}
