@@ -99,6 +99,14 @@ enum ll_flow {
     LL_FLOW_GONE, /* nobody reads any more */
 };
 
+/* DUE_DONE */
+enum ll_due_result {
+    LL_DUE_SENT,  /* the letter is in the journal */
+    LL_DUE_LATER, /* not now */
+    LL_DUE_NEVER, /* the address does not take it */
+    LL_DUE_RESULTS
+};
+
 enum ll_space { LL_SPACE_OK, LL_SPACE_FULL, LL_SPACE_BROKEN };
 
 #endif

@@ -424,6 +424,7 @@ static void check_global(struct ll_conf_faults *f, struct ll_conf *c)
     check_networks(f, "forwarders", c->forwarders);
     check_domains(f, "dmarc_exceptions", c->dmarc_exceptions, true);
     check_domains(f, "arc_trusted", c->arc_trusted, false);
+    check_domains(f, "dmarc_reports_except", c->dmarc_reports_except, false);
     if (c->postmaster[0] && !is_mailbox(c->postmaster))
         ll_conf_fault(f, at(f, "", "", "postmaster"),
                       "postmaster \"%s\" is no mail address; write it like ann@example.org",

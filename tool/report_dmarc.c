@@ -2,6 +2,7 @@
  * it passes, and what to do. */
 #include "daemon/roles.h"
 #include "io/clock.h"
+#include "io/report_out.h"
 #include "io/report_store.h"
 #include "tool/json_out.h"
 #include "tool/report.h"
@@ -20,7 +21,7 @@ struct dmarc {
     struct ll_words import;
     int64_t since; /* days */
     const char *domain;
-    bool json;
+    bool json, sent;
     struct ll_report_store *store;
     struct ll_buf err;
     size_t added, known;
@@ -282,6 +283,86 @@ static int import(struct dmarc *d)
     return status;
 }
 
+/* ---- what we send -------------------------------------------------------------------------------
+ */
+
+static void show_line(struct ll_json *j, const struct ll_report_line *l)
+{
+    static const char *const kinds[LL_DUE_KINDS] = {
+        [LL_DUE_AGGREGATE] = "aggregate", [LL_DUE_FAILURE] = "failure"};
+    const char *kind = l->kind < LL_DUE_KINDS ? kinds[l->kind] : "unknown";
+    struct ll_buf when = LL_BUF(64);
+
+    if (j) {
+        ll_json_open(j, '{');
+        json_time(j, "time", l->time);
+        ll_json_cstr(j, "type", kind);
+        ll_json_str(j, "domain", l->domain);
+        ll_json_str(j, "to", l->address);
+        ll_json_str(j, "result", l->result);
+        ll_json_str(j, "why", l->why);
+        ll_json_close(j);
+        return;
+    }
+    ll_time_rfc3339(&when, l->time);
+    print_cell(20, ll_buf_slice(&when));
+    print_cell(9, ll_slice_str(kind));
+    print_cell(24, l->domain);
+    print_cell(28, l->address);
+    print_cell(7, l->result);
+    for (size_t i = 0; i < l->why.n; i++)
+        putchar(ll_is_print(l->why.p[i]) ? l->why.p[i] : '?');
+    putchar('\n');
+    ll_buf_release(&when);
+}
+
+static int show_sent(struct dmarc *d, struct ll_report_out *o)
+{
+    int64_t since = d->since > 0 ? ll_unix_s() - d->since * DAY_S : 0;
+    struct ll_buf out = LL_BUF(JSON_MAX);
+    struct ll_json json = LL_JSON(&out), *j = d->json ? &json : NULL;
+    struct ll_report_line l;
+    size_t n = 0;
+
+    if (!ll_report_out_lines(o, since, ll_slice_str(d->domain), &d->err))
+        return ll_fail_text(EX_DATAERR, &d->err);
+    if (j)
+        ll_json_open(j, '[');
+    for (; ll_report_out_next_line(o, &l); n++)
+        show_line(j, &l);
+    if (!j) {
+        if (n == 0)
+            printf("no report was sent or is due%s\n", d->domain ? " about that domain" : "");
+        return 0;
+    }
+    ll_json_close(j);
+    return ll_json_print(&out);
+}
+
+static int sent(struct dmarc *d)
+{
+    struct ll_buf path = LL_BUF(4096);
+    struct ll_report_out *o = NULL;
+    int status = 0;
+    struct ll_conf *conf = ll_where_conf(&d->where, &status);
+
+    if (!conf)
+        return status;
+    ll_buf_printf(&path, "%s/reports/out.db", conf->state_dir);
+    if (!ll_buf_str(&path) || access(ll_buf_str(&path), F_OK) != 0)
+        status =
+            ll_fail(EX_NOINPUT, "nothing was counted yet: dmarc_reports is off, or no letter came "
+                                "whose domain asks for reports");
+    else if (!(o = ll_report_out_open(ll_buf_str(&path), false, &d->err)))
+        status = ll_fail_text(EX_NOPERM, &d->err);
+    if (o)
+        status = show_sent(d, o);
+    ll_report_out_close(o);
+    ll_buf_release(&path);
+    ll_conf_free(conf);
+    return status;
+}
+
 /* What root makes must be the server's: it writes there when reports arrive. */
 static int give(const struct ll_conf *conf, const char *path)
 {
@@ -338,6 +419,8 @@ int ll_report_dmarc(int argc, char **argv)
          "take in reports: letters, archives, XML, Maildirs"},
         {"since", 0, LL_OPT_NUMBER, &d.since, "DAYS", "reports of the last DAYS (30; 0: all)"},
         {"domain", 0, LL_OPT_TEXT, &d.domain, "DOMAIN", "of this domain alone"},
+        {"sent", 0, LL_OPT_FLAG, &d.sent, NULL,
+         "instead: the reports that we sent, or that are due"},
         LL_JSON_OPT(d.json),
     };
     const struct ll_usage usage = {
@@ -354,8 +437,8 @@ int ll_report_dmarc(int argc, char **argv)
 
     if (!ll_args_take(&usage, argc, argv, &words, &status))
         return status;
-    status = open_store(&d);
-    if (status == 0)
+    status = d.sent ? sent(&d) : open_store(&d);
+    if (status == 0 && !d.sent)
         status = d.import.n > 0 ? import(&d) : show(&d);
     ll_report_store_close(d.store);
     ll_buf_release(&d.err);

@@ -5,7 +5,6 @@
 #include "io/json.h"
 #include "io/log.h"
 #include "letterlock/authres.h"
-#include "letterlock/dmarc_report.h"
 
 #include <stdlib.h>
 
@@ -45,6 +44,7 @@ bool front_check_init(struct front *f)
     f->dkim_keys = ll_dkim_keys_new(KEYS_KEPT);
     if (!f->asks || !f->dkim_keys)
         return false;
+    ll_buf_init(&f->untold, FRONT_UNTOLD_MAX);
     f->n_asks = ASKS_MAX;
     for (uint32_t i = 0; i < f->n_asks; i++)
         f->asks[i].next = i + 1;
@@ -346,78 +346,9 @@ static struct ll_verdict apply_fates(struct session *s, struct letter *l)
                : ll_verdict_spf;
 }
 
-/* ---- what is told to those who ask for reports (RFC 9990) ---------------------------------------
+/* ---- the answer
+ * ----------------------------------------------------------------------------------
  */
-
-#define SEEN_QUEUE_MAX                                                                             \
-    (1u << 20) /* octets on their way to post; beyond that letters are not counted */
-
-static const char *disposition_of(const struct check *c, const struct ll_dmarc_result *r)
-{
-    if (r->code != LL_DMARC_FAIL)
-        return r->policy == LL_DMARC_P_NONE ? "none" : "pass";
-    return c->fate == LL_FATE_REJECT ? "reject" : c->fate == LL_FATE_JUNK ? "quarantine" : "none";
-}
-
-/* Why a letter that failed did not get what the record asks for; "": it did. */
-static const char *reason_of(const struct check *c, const struct ll_dmarc_result *r,
-                             const char *disposition)
-{
-    if (r->code != LL_DMARC_FAIL || strcmp(disposition, ll_dmarc_policy_word(r->policy)) == 0)
-        return "";
-    if (c->override)
-        return c->override;
-    return r->disposition != r->policy ? "policy_test_mode" : "local_policy";
-}
-
-static void seen_row(const struct session *s, const struct letter *l, struct ll_buf *out)
-{
-    const struct ll_check_result *r = ll_check_result(l->check->engine);
-    struct ll_slice sender = front_letter_reverse(l);
-    const char *disposition = disposition_of(l->check, &r->dmarc);
-    char ip[LL_IP_TEXT];
-
-    ll_buf_str16(out, ll_slice_str(front_client(s, ip)));
-    ll_buf_str16(out, ll_slice_str(disposition));
-    ll_buf_str16(out, ll_slice_str(r->dmarc.dkim_aligned ? "pass" : "fail"));
-    ll_buf_str16(out, ll_slice_str(r->dmarc.spf_aligned ? "pass" : "fail"));
-    ll_buf_str16(out, ll_slice_str(reason_of(l->check, &r->dmarc, disposition)));
-    ll_buf_str16(out, r->dmarc.author);
-    ll_buf_str16(out, ll_slice_skip(sender, ll_slice_rfind(sender, '@') + 1));
-    ll_buf_str16(out, r->have_spf ? r->spf.domain : LL_LIT(""));
-    ll_buf_str16(out, ll_slice_str(r->have_spf ? ll_spf_word(r->spf.code) : "none"));
-    for (size_t i = 0; i < r->n_dkim && i < LL_DMARC_ROW_DKIM; i++) {
-        if (r->dkim[i].domain.n == 0)
-            continue;
-        ll_buf_str16(out, r->dkim[i].domain);
-        ll_buf_str16(out, r->dkim[i].selector);
-        ll_buf_str16(out,
-                     ll_slice_str(ll_dkim_verdict_word(ll_dkim_fault_verdict(r->dkim[i].fault))));
-    }
-}
-
-static void tell_seen(const struct session *s, const struct letter *l)
-{
-    const struct ll_dmarc_result *r = &ll_check_result(l->check->engine)->dmarc;
-    struct ll_peer *post = ll_proc_peer(s->front->proc, LL_ROLE_POST, 0);
-    struct ll_buf row = LL_BUF(LL_DMARC_ROW_MAX), policy = LL_BUF(LL_DMARC_ROW_MAX);
-    struct ll_msg m = {.type = LL_MSG_DMARC_SEEN, .fd = -1};
-
-    if (!post || !s->front->proc->conf->dmarc_reports || r->policy_domain.n == 0 ||
-        r->record.rua.n == 0 || r->org_domain.n == 0 || ll_ipc_queued(post->ipc) > SEEN_QUEUE_MAX)
-        return;
-    seen_row(s, l, &row);
-    ll_dmarc_report_policy(&r->record, &policy);
-    m.dmarc_seen.domain = r->policy_domain;
-    m.dmarc_seen.org = r->org_domain;
-    m.dmarc_seen.rua = r->record.rua;
-    m.dmarc_seen.policy = ll_buf_slice(&policy);
-    m.dmarc_seen.row = ll_buf_slice(&row);
-    if (!row.failed && !policy.failed)
-        ll_msg_send(post->ipc, &m); /* nobody waits for it */
-    ll_buf_release(&row);
-    ll_buf_release(&policy);
-}
 
 struct ll_verdict front_check_decide(struct session *s, struct letter *l)
 {
@@ -439,7 +370,9 @@ struct ll_verdict front_check_decide(struct session *s, struct letter *l)
         (l->check->unasked || strcmp(s->front->proc->conf->check_late, "defer") == 0))
         return ll_verdict_check_late;
     v = apply_fates(s, l);
-    tell_seen(s, l);
+    front_tell(s, l,
+               &(struct found){r, ll_dkim_letter_header(ll_check_letter(l->check->engine)),
+                               l->check->override, l->check->fate});
     return v;
 }
 

@@ -168,6 +168,8 @@ static void front_peer_up(struct ll_peer *peer)
         ll_dkim_client_up(f->dkim, peer);
     } else if (peer->role == LL_ROLE_QUEUE)
         ll_writer_queue_up(f->writer, peer);
+    else if (peer->role == LL_ROLE_TALLY)
+        front_tell_up(f, peer);
 }
 
 static void front_peer_down(struct ll_peer *peer)

@@ -214,6 +214,7 @@ struct front {
     uint32_t free_ask;              /* the first free one; n_asks: none */
     uint32_t n_asks;
     uint32_t asks_open;
+    struct ll_buf untold; /* for tally, while it is away */
     TAILQ_HEAD(sessions, session) sessions;
     struct session **slots; /* by slot; NULL: free */
     uint32_t *free_slots;
@@ -299,6 +300,21 @@ bool front_check_end(struct session *, struct letter *);
 void front_check_free(struct letter *);
 void front_check_late(struct session *); /* no answer in time; may call front_checked */
 void front_check_lost(struct front *);   /* dns is gone */
+
+/* ---- tell.c -----------------------------------------------------------------------------------
+ */
+
+#define FRONT_UNTOLD_MAX (256u << 10) /* octets of what waits for tally */
+
+/* What was found of a letter, and what became of it. */
+struct found {
+    const struct ll_check_result *result;
+    struct ll_slice header;
+    const char *override; /* of DMARC; NULL: none */
+    enum ll_fate fate;
+};
+void front_tell(struct session *, const struct letter *, const struct found *);
+void front_tell_up(struct front *, struct ll_peer *tally); /* tally is there: what waited goes */
 int front_on_dns(struct ll_peer *, const struct ll_msg *);
 /* Decides: sets flags of recipients, or refuses. */
 struct ll_verdict front_check_decide(struct session *, struct letter *);

@@ -258,7 +258,7 @@ static int on_addr(struct ll_peer *peer, const struct ll_msg *m)
     struct target *t;
 
     if (!(m->id & ID_OURS))
-        post_dmarc_addr(((struct post *)peer->proc->state)->dmarc, m);
+        post_dues_addr(((struct post *)peer->proc->state)->dues, m);
     if (!j || !(m->id & ID_OURS))
         return 0;
     if (i >= j->n_targets || j->targets[i].answered)
@@ -330,7 +330,7 @@ static int on_dns(struct ll_peer *peer, const struct ll_msg *m)
     struct ll_arena arena;
 
     if (!(m->id & ID_OURS))
-        return post_dmarc_dns(((struct post *)peer->proc->state)->dmarc, m);
+        return post_dues_dns(((struct post *)peer->proc->state)->dues, m);
     if (!j || j->waiting == 0)
         return 0;
     ll_arena_init(&arena, 4u << 20);
@@ -440,7 +440,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         if (j->step != STEP_STORE && now >= j->deadline)
             defer(j, "addresses were not looked up in time");
     }
-    post_dmarc_tick(p->dmarc);
+    post_dues_tick(p->dues);
 }
 
 static int on_dkim_message(struct ll_peer *peer, const struct ll_msg *m)
@@ -448,13 +448,6 @@ static int on_dkim_message(struct ll_peer *peer, const struct ll_msg *m)
     struct post *p = peer->proc->state;
 
     return ll_dkim_client_msg(p->dkim, peer, m);
-}
-
-static int on_seen(struct ll_peer *peer, const struct ll_msg *m)
-{
-    struct post *p = peer->proc->state;
-
-    return post_dmarc_seen(p->dmarc, &m->dmarc_seen);
 }
 
 static int post_start(struct ll_proc *proc)
@@ -469,9 +462,9 @@ static int post_start(struct ll_proc *proc)
     TAILQ_INIT(&p->jobs);
     p->writer = ll_writer_new(proc);
     p->dkim = ll_dkim_client_new(proc);
-    p->dmarc = post_dmarc_new(p);
+    p->dues = post_dues_new(p);
     p->tick = event_new(proc->base, -1, EV_PERSIST, on_tick, p);
-    return p->writer && p->dkim && p->dmarc && p->tick && event_add(p->tick, &every) == 0 ? 0 : -1;
+    return p->writer && p->dkim && p->dues && p->tick && event_add(p->tick, &every) == 0 ? 0 : -1;
 }
 
 static void post_peer_up(struct ll_peer *peer)
@@ -508,6 +501,8 @@ static void post_peer_down(struct ll_peer *peer)
         queue_gone(p);
     if (peer->role == LL_ROLE_KEEPER)
         ll_dkim_client_down(p->dkim);
+    if (peer->role == LL_ROLE_TALLY)
+        post_dues_tally_down(p->dues);
     if (peer->role != LL_ROLE_AUTH && peer->role != LL_ROLE_DNS)
         return;
     for (j = TAILQ_FIRST(&p->jobs); j; j = next) {
@@ -535,7 +530,7 @@ const struct ll_role_ops ll_role_post = {
            [LL_MSG_JOB_SMALL] = on_job_small,
            [LL_MSG_ADDR_ANSWER] = on_addr,
            [LL_MSG_ALIAS_ANSWER] = on_alias,
-           [LL_MSG_DMARC_SEEN] = on_seen,
+           [LL_MSG_DUE] = post_due,
            [LL_MSG_DNS_ANSWER] = on_dns,
            [LL_MSG_DKIM_KEYS] = on_dkim_message,
            [LL_MSG_DKIM_ANSWER] = on_dkim_message,

@@ -69,7 +69,7 @@ struct post {
     struct ll_proc *proc;
     struct ll_writer *writer;
     struct ll_dkim_client *dkim;
-    struct post_dmarc *dmarc;
+    struct post_dues *dues;
     struct event *tick;
     TAILQ_HEAD(jobs, job) jobs;
     struct job *slots[POST_JOBS_MAX];
@@ -103,12 +103,13 @@ void report_known(struct job *); /* its target is known */
 /* Puts the DKIM signatures of a letter that starts here into prepend, where there are keys. */
 void post_sign(struct post *, struct ll_slice content, struct ll_buf *prepend);
 
-/* dmarc.c: aggregate reports (RFC 9990). */
-struct post_dmarc *post_dmarc_new(struct post *);
-int post_dmarc_seen(struct post_dmarc *, const struct ll_m_dmarc_seen *);
-int post_dmarc_dns(struct post_dmarc *, const struct ll_msg *);
-void post_dmarc_addr(struct post_dmarc *, const struct ll_msg *);
-void post_dmarc_tick(struct post_dmarc *);
+/* due.c: reports that tally has made (RFC 9990, 9991). */
+struct post_dues *post_dues_new(struct post *);
+int post_due(struct ll_peer *, const struct ll_msg *);
+int post_dues_dns(struct post_dues *, const struct ll_msg *);
+void post_dues_addr(struct post_dues *, const struct ll_msg *);
+void post_dues_tick(struct post_dues *);
+void post_dues_tally_down(struct post_dues *); /* nobody waits for what is in hand */
 
 /* forward.c: FORWARD. */
 void forward_begin(struct job *);

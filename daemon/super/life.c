@@ -120,7 +120,7 @@ static const enum stage stage_of[LL_ROLE_COUNT] = {
     [LL_ROLE_POST] = STAGE_CARRIERS,   [LL_ROLE_QUEUE] = STAGE_QUEUE,
     [LL_ROLE_KEEPER] = STAGE_REST,     [LL_ROLE_AUTH] = STAGE_REST,
     [LL_ROLE_DNS] = STAGE_REST,        [LL_ROLE_CONTROL] = STAGE_REST,
-    [LL_ROLE_TALLY] = STAGE_REST,      [LL_ROLE_REPORT] = STAGE_REST,
+    [LL_ROLE_TALLY] = STAGE_CARRIERS,  [LL_ROLE_REPORT] = STAGE_REST,
 };
 /* Per cent of the time `drain` by which a stage must have ended. */
 static const unsigned stage_end[] = {

@@ -33,6 +33,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     struct tally *t = arg;
 
     intake_tick(t, ll_now_ms());
+    count_tick(t);
+    due_go(t);
 }
 
 static int tally_start(struct ll_proc *proc)
@@ -61,13 +63,28 @@ static void tally_peer_down(struct ll_peer *peer)
         intake_reader_down(peer->proc->state);
     if (peer->role == LL_ROLE_QUEUE)
         intake_queue_down(peer->proc->state);
+    if (peer->role == LL_ROLE_POST)
+        due_post_down(peer->proc->state);
+}
+
+/* What was counted in this second is kept. */
+static void tally_drain(struct ll_proc *proc)
+{
+    struct tally *t = proc->state;
+
+    ll_report_out_close(t->out);
+    t->out = NULL;
+    ll_proc_exit(proc);
 }
 
 const struct ll_role_ops ll_role_tally = {
     .start = tally_start,
     .peer_up = tally_peer_up,
     .peer_down = tally_peer_down,
+    .drain = tally_drain,
     .on = {[LL_MSG_JOB] = intake_job,
            [LL_MSG_JOB_SMALL] = intake_job_small,
-           [LL_MSG_READ_ANSWER] = intake_read},
+           [LL_MSG_READ_ANSWER] = intake_read,
+           [LL_MSG_DMARC_SEEN] = count_seen,
+           [LL_MSG_DUE_DONE] = due_done},
 };

@@ -5,11 +5,14 @@
  *
  *   tally.c   role ops
  *   intake.c  letters with reports: read by a process of their own, then stored
+ *   count.c   what front-mx found of letters, for the reports that we send
+ *   due.c     reports that are due: handed to post, tried again, given up
  */
 #ifndef LL_TALLY_TALLY_H
 #define LL_TALLY_TALLY_H
 
 #include "daemon/proc.h"
+#include "io/report_out.h"
 #include "io/report_store.h"
 #include "letterlock/spool.h"
 
@@ -22,6 +25,15 @@
 #define TALLY_JOBS_MAX     16   /* letters in hand */
 #define TALLY_TRIES        3    /* processes that one letter may take with it */
 #define TALLY_TICK_S       1
+#define TALLY_RUA_MAX      4096 /* octets of a domain's list of addresses */
+#define TALLY_DUE_MAX      8    /* reports that post has in hand; daemon/post/due.c knows it too */
+#define TALLY_HOST_HOUR    500  /* aggregate reports an hour to addresses of one host */
+
+struct due_slot {
+    struct ll_report_due due; /* id 0: free */
+    struct ll_arena arena;    /* of its texts */
+    uint64_t question;
+};
 
 struct tally {
     struct ll_proc *proc;
@@ -32,6 +44,10 @@ struct tally {
     size_t n_intakes;
     bool asked;
     uint64_t question, deadline;
+    struct ll_report_out *out; /* NULL: likewise */
+    int64_t begin;             /* of the period; 0: not known yet */
+    uint64_t not_counted;      /* letters, for want of room */
+    struct due_slot due[TALLY_DUE_MAX];
 };
 
 /* tally.c */
@@ -48,5 +64,16 @@ void intake_go(struct tally *);          /* gives the next letter to the reader,
 void intake_reader_down(struct tally *); /* it has ended, with or without an answer */
 void intake_queue_down(struct tally *);
 void intake_tick(struct tally *, uint64_t now_ms);
+
+/* count.c */
+bool tally_out(struct tally *);
+void tally_out_failed(struct tally *, struct ll_buf *err);
+int count_seen(struct ll_peer *, const struct ll_msg *); /* DMARC_SEEN */
+void count_tick(struct tally *);
+
+/* due.c */
+int due_done(struct ll_peer *, const struct ll_msg *); /* DUE_DONE */
+void due_go(struct tally *);                           /* hands over what is due, if it can */
+void due_post_down(struct tally *);
 
 #endif

@@ -19,8 +19,9 @@ static struct ll_dmarc_id identifier(struct ll_slice s)
 static void check_uris(struct ll_slice list)
 {
     struct ll_slice uri;
+    uint64_t most;
 
-    while (ll_dmarc_uri_next(&list, &uri))
+    while (ll_dmarc_uri_next_sized(&list, &uri, &most))
         CHECK(uri.n > 2 && ll_slice_find(uri, ',') == uri.n && ll_slice_find(uri, '!') == uri.n);
 }
 

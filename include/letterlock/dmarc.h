@@ -93,6 +93,9 @@ bool ll_dmarc_record_parse(struct ll_slice text, struct ll_dmarc_record *ret);
 /* Takes the next reporting URI of a rua or ruf value from *rest, without blanks and without the
  * obsolete "!size". What is no URI is passed by. False: no more. */
 bool ll_dmarc_uri_next(struct ll_slice *rest, struct ll_slice *ret_uri);
+/* The same with the octets that "!size" allows (RFC 7489 6.2; RFC 9989 has the syntax alone); 0:
+ * none is said. */
+bool ll_dmarc_uri_next_sized(struct ll_slice *rest, struct ll_slice *ret_uri, uint64_t *ret_most);
 
 /* ---- evaluation ----------------------------------------------------------------------------- */
 

@@ -13,6 +13,13 @@
 #define LL_DMARC_ROW_MAX  4096 /* octets of a row's list */
 #define LL_DMARC_ROW_DKIM 10   /* signatures in a row; RFC 9990 3.1.3 allows 100 */
 
+/* What is sent to those who ask for it. */
+enum ll_due_kind {
+    LL_DUE_AGGREGATE, /* rua: RFC 9990 */
+    LL_DUE_FAILURE,   /* ruf: RFC 9991 */
+    LL_DUE_KINDS
+};
+
 /* The texts of a row before its signatures; each signature is three more: domain, selector, result.
  */
 enum ll_dmarc_row_text {

@@ -212,16 +212,40 @@ static bool is_uri(struct ll_slice s)
     return true;
 }
 
-bool ll_dmarc_uri_next(struct ll_slice *rest, struct ll_slice *ret_uri)
+/* "10m" of "!10m"; 0 where it is no size. */
+static uint64_t size_of(struct ll_slice s)
 {
-    struct ll_slice part;
+    static const struct ll_slice units = {(const uint8_t *)"kmgt", 4};
+    unsigned shift = 0;
+    uint64_t n;
+
+    if (s.n > 1 && ll_slice_find(units, ll_lower(s.p[s.n - 1])) < units.n) {
+        shift = 10 * ((unsigned)ll_slice_find(units, ll_lower(s.p[s.n - 1])) + 1);
+        s.n--;
+    }
+    if (!ll_slice_u64(s, &n))
+        return 0;
+    return n > UINT64_MAX >> shift ? UINT64_MAX : n << shift;
+}
+
+bool ll_dmarc_uri_next_sized(struct ll_slice *rest, struct ll_slice *ret_uri, uint64_t *ret_most)
+{
+    struct ll_slice part, uri;
 
     while (ll_slice_next(rest, ',', &part)) {
-        part = ll_slice_trim(ll_slice_cut(part, 0, ll_slice_find(part, '!')));
-        if (is_uri(part)) {
-            *ret_uri = part;
+        uri = ll_slice_trim(ll_slice_cut(part, 0, ll_slice_find(part, '!')));
+        if (is_uri(uri)) {
+            *ret_uri = uri;
+            *ret_most = size_of(ll_slice_trim(ll_slice_skip(part, ll_slice_find(part, '!') + 1)));
             return true;
         }
     }
     return false;
+}
+
+bool ll_dmarc_uri_next(struct ll_slice *rest, struct ll_slice *ret_uri)
+{
+    uint64_t most;
+
+    return ll_dmarc_uri_next_sized(rest, ret_uri, &most);
 }

@@ -151,6 +151,38 @@ static void uris(void **state)
     }
 }
 
+static void uri_sizes(void **state)
+{
+    static const struct {
+        const char *in;
+        uint64_t most;
+    } rows[] = {
+        {"mailto:a@x.test", 0},
+        {"mailto:a@x.test!10", 10},
+        {"mailto:a@x.test!10k", 10240},
+        {"mailto:a@x.test!10M", 10485760},
+        {"mailto:a@x.test! 2g ", 2147483648},
+        {"mailto:a@x.test!1t", 1ull << 40},
+        {"mailto:a@x.test!", 0},
+        {"mailto:a@x.test!k", 0},
+        {"mailto:a@x.test!10x", 0},
+        {"mailto:a@x.test!1kk", 0},
+        {"mailto:a@x.test!-1", 0},
+        {"mailto:a@x.test!99999999999999999999", 0},
+        {"mailto:a@x.test!18446744073709551615t", UINT64_MAX},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_slice rest = ll_slice_str(rows[i].in), uri;
+        uint64_t most = 1;
+
+        assert_true(ll_dmarc_uri_next_sized(&rest, &uri, &most));
+        if (most != rows[i].most)
+            fail_msg("%s: %llu", rows[i].in, (unsigned long long)most);
+    }
+}
+
 /* ---- evaluation -------------------------------------------------------------------------------
  */
 
@@ -484,9 +516,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records),         cmocka_unit_test(record_length),
         cmocka_unit_test(failure_options), cmocka_unit_test(uris),
-        cmocka_unit_test(evaluation),      cmocka_unit_test(both_are_told),
-        cmocka_unit_test(dkim_limit),      cmocka_unit_test(worst_letter),
-        cmocka_unit_test(no_answer),       cmocka_unit_test(long_author),
+        cmocka_unit_test(uri_sizes),       cmocka_unit_test(evaluation),
+        cmocka_unit_test(both_are_told),   cmocka_unit_test(dkim_limit),
+        cmocka_unit_test(worst_letter),    cmocka_unit_test(no_answer),
+        cmocka_unit_test(long_author),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
