@@ -11,6 +11,7 @@ import tempfile
 import time
 
 from dkim import dkim
+from seal import seal
 from servers import BIN, Sink, cpu, peers, pss
 from size import size
 
@@ -188,5 +189,5 @@ def trace(pid, path):
 
 # In this order: what makes files comes before what deletes many (see servers.remove_later).
 CASES = {"base": base, "deliver": deliver, "relay": relay, "accept": accept, "tls": tls,
-         "idle": idle, "dkim": dkim, "queue": size}
+         "idle": idle, "dkim": dkim, "seal": seal, "queue": size}
 __all__ = ["CASES"]

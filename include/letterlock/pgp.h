@@ -36,6 +36,7 @@
 #define LL_PGP_TEXT_FREE       (1024 * 1024)       /* octets that any message may open to */
 #define LL_PGP_RATIO_MAX       200 /* beyond that: times the message's octets (compression bombs) */
 #define LL_PGP_RECIPIENTS_MAX  256 /* keys that a message is encrypted to; read and written */
+#define LL_PGP_PASSWORDS_MAX   16  /* passwords that a message is for: each costs a stretch */
 #define LL_PGP_SIGNATURES_MAX  16  /* signatures of one message that are looked at */
 #define LL_PGP_USER_IDS_MAX    64  /* user ids of one key that are looked at */
 #define LL_PGP_SUBKEYS_MAX     64  /* subkeys of one key that are looked at */

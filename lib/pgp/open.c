@@ -2,96 +2,10 @@
 #include "lib/pgp/ring.h"
 
 #include "lib/pgp/packet.h"
+#include "lib/pgp/shape.h"
 #include "lib/pgp/signatures.h"
 
-/* ---- before librnp sees it: the outermost packets ---- */
-
-struct shape {
-    size_t keys;      /* session keys for recipients and passwords that librnp can read */
-    size_t passwords; /* ... those for passwords */
-    size_t strange;   /* session keys and signatures that it cannot read */
-    bool encrypted;   /* outermost, with integrity protection */
-};
-
-/* For a recipient: version 3 with an algorithm of RFC 4880 9.1 or ECDH. */
-static bool pkesk_known(struct ll_slice body)
-{
-    uint8_t algorithm = body.n > 9 ? body.p[9] : 0;
-
-    return body.n > 9 && body.p[0] == 3 && (algorithm <= 3 || algorithm == 16 || algorithm == 18);
-}
-
-/* For a password: version 4, or 5 of the drafts, with a way to stretch it of RFC 4880 3.7.1;
- * Argon2 (RFC 9580 3.7.1.4) is none. */
-static bool skesk_known(struct ll_slice body)
-{
-    uint8_t version = body.n > 0 ? body.p[0] : 0;
-    size_t at = version == 5 ? 3 : 2;
-
-    return (version == 4 || version == 5) && body.n > at && body.p[at] <= 3;
-}
-
-/* Signatures have versions 3 and 4, what announces one has version 3. */
-static bool signature_known(const struct ll_pgp_packet *p)
-{
-    uint8_t version = p->body.n > 0 ? p->body.p[0] : 0;
-
-    return version == 3 || (p->tag == LL_PGP_TAG_SIGNATURE && version == 4);
-}
-
-/* What is encrypted has to be worth it: with integrity protection of a known kind, and for
- * somebody. */
-static enum ll_seal_error look_encrypted(const struct ll_pgp_packet *p, struct shape *ret)
-{
-    if (p->tag == LL_PGP_TAG_ENCRYPTED)
-        return LL_SEAL_INTEGRITY;
-    if (p->tag == LL_PGP_TAG_SEIPD && p->body.n > 0 && p->body.p[0] != 1)
-        return LL_SEAL_UNSUPPORTED; /* version 2 (RFC 9580 5.13.2) */
-    ret->encrypted = true;
-    if (ret->keys == 0)
-        return ret->strange ? LL_SEAL_UNSUPPORTED : LL_SEAL_MALFORMED;
-    return LL_SEAL_OK;
-}
-
-/* One layer of encryption, outermost, or none; what begins otherwise is no message. */
-static enum ll_seal_error look(struct ll_slice rest, struct shape *ret)
-{
-    struct ll_pgp_packet p;
-
-    while (ret->keys + ret->strange <= LL_PGP_RECIPIENTS_MAX && ll_pgp_packet_next(&rest, &p)) {
-        bool known = true;
-
-        switch (p.tag) {
-        case LL_PGP_TAG_MARKER:
-            continue;
-        case LL_PGP_TAG_SKESK:
-            known = skesk_known(p.body);
-            ret->passwords += known;
-            break;
-        case LL_PGP_TAG_PKESK:
-            known = pkesk_known(p.body);
-            break;
-        case LL_PGP_TAG_ENCRYPTED:
-        case LL_PGP_TAG_SEIPD:
-        case LL_PGP_TAG_OCB:
-            return look_encrypted(&p, ret);
-        case LL_PGP_TAG_ONE_PASS:
-        case LL_PGP_TAG_SIGNATURE:
-            ret->strange += !signature_known(&p);
-            /* fall through */
-        case LL_PGP_TAG_COMPRESSED:
-        case LL_PGP_TAG_LITERAL:
-            return ret->keys ? LL_SEAL_MALFORMED : LL_SEAL_OK;
-        default:
-            return LL_SEAL_MALFORMED;
-        }
-        ret->keys += known;
-        ret->strange += !known;
-    }
-    return ret->keys + ret->strange > LL_PGP_RECIPIENTS_MAX ? LL_SEAL_TOO_LARGE : LL_SEAL_MALFORMED;
-}
-
-/* ---- after it ---- */
+/* ---- what librnp found ---- */
 
 static void read_recipients(rnp_op_verify_t op, struct ll_arena *arena, struct ll_opened *ret)
 {
@@ -168,7 +82,7 @@ static bool read_protection(rnp_op_verify_t op, struct ll_arena *arena, struct l
 
 /* Whether a key is here that a recipient names: why nothing opened it. */
 static enum ll_seal_error why_closed(struct ll_pgp *ring, const struct ll_opened *o,
-                                     const struct shape *shape)
+                                     const struct ll_pgp_shape *shape)
 {
     enum ll_seal_error why = LL_SEAL_NO_KEY;
 
@@ -201,7 +115,7 @@ static bool about_signatures(rnp_result_t code)
 }
 
 /* librnp gave up: what of the message made it so. */
-static enum ll_seal_error why_failed(rnp_result_t code, const struct shape *shape)
+static enum ll_seal_error why_failed(rnp_result_t code, const struct ll_pgp_shape *shape)
 {
     enum ll_seal_error error = ll_pgp_error(code);
 
@@ -213,8 +127,8 @@ static enum ll_seal_error why_failed(rnp_result_t code, const struct shape *shap
 }
 
 static enum ll_seal_error judge(struct ll_pgp *ring, rnp_op_verify_t op, rnp_result_t code,
-                                const struct shape *shape, int64_t now, struct ll_arena *arena,
-                                struct ll_opened *ret)
+                                const struct ll_pgp_shape *shape, int64_t now,
+                                struct ll_arena *arena, struct ll_opened *ret)
 {
     bool safe = read_protection(op, arena, ret);
     size_t passwords = 0;
@@ -243,7 +157,7 @@ static size_t text_max(size_t n)
 }
 
 static enum ll_seal_error run(struct ll_pgp *ring, struct ll_slice packets,
-                              const struct shape *shape, int64_t now, struct ll_buf *out,
+                              const struct ll_pgp_shape *shape, int64_t now, struct ll_buf *out,
                               struct ll_arena *arena, struct ll_opened *ret)
 {
     enum ll_seal_error error = LL_SEAL_RESOURCE;
@@ -265,6 +179,63 @@ static enum ll_seal_error run(struct ll_pgp *ring, struct ll_slice packets,
     error = ll_pgp_sink_close(&sink, error);
     if (!error || error == LL_SEAL_NO_KEY || error == LL_SEAL_LOCKED)
         *ret = opened;
+    return error;
+}
+
+/* ---- recipients without a key id ---- */
+
+/* Writes a key id where the message has none. */
+static void name_hidden(struct ll_buf *packets, const struct ll_pgp_shape *shape,
+                        struct ll_slice id)
+{
+    for (size_t i = 0; i < shape->n_hidden; i++)
+        memcpy(packets->p + shape->hidden[i], id.p, id.n);
+}
+
+/* Tries one of our keys; LOCKED where it might be the one. */
+static enum ll_seal_error try_key(struct ll_pgp *ring, const char *hex, struct ll_buf *packets,
+                                  const struct ll_pgp_shape *shape, int64_t now, struct ll_buf *out,
+                                  struct ll_arena *arena, struct ll_opened *ret)
+{
+    struct ll_buf id = LL_BUF(8);
+    rnp_key_handle_t key = NULL;
+    enum ll_seal_error error = LL_SEAL_NO_KEY;
+    struct ll_pgp_state s = {0};
+
+    if (rnp_locate_key(ring->ffi, "keyid", hex, &key) == RNP_SUCCESS && key)
+        ll_pgp_state(key, NULL, now, &s);
+    if (s.secret && s.can_encrypt && s.locked) {
+        error = LL_SEAL_LOCKED;
+    } else if (s.secret && s.can_encrypt && ll_hex_decode(&id, ll_slice_str(hex)) && id.n == 8) {
+        name_hidden(packets, shape, ll_buf_slice(&id));
+        error = run(ring, ll_buf_slice(packets), shape, now, out, arena, ret);
+    }
+    rnp_key_handle_destroy(key);
+    ll_buf_release(&id);
+    return error;
+}
+
+/* librnp 0.16 opens nothing that is for nobody by name: our own keys are written there in turn. */
+static enum ll_seal_error open_hidden(struct ll_pgp *ring, struct ll_slice packets,
+                                      const struct ll_pgp_shape *shape, int64_t now,
+                                      struct ll_buf *out, struct ll_arena *arena,
+                                      struct ll_opened *ret)
+{
+    enum ll_seal_error error = LL_SEAL_NO_KEY, one;
+    struct ll_buf copy = LL_BUF(packets.n);
+    rnp_identifier_iterator_t it = NULL;
+    const char *hex = NULL;
+
+    ll_buf_put_slice(&copy, packets);
+    if (copy.failed || rnp_identifier_iterator_create(ring->ffi, &it, "keyid") != RNP_SUCCESS)
+        error = LL_SEAL_RESOURCE;
+    while (it && error && rnp_identifier_iterator_next(it, &hex) == RNP_SUCCESS && hex) {
+        one = try_key(ring, hex, &copy, shape, now, out, arena, ret);
+        if (one == LL_SEAL_OK || one == LL_SEAL_LOCKED)
+            error = one;
+    }
+    rnp_identifier_iterator_destroy(it);
+    ll_buf_release(&copy);
     return error;
 }
 
@@ -313,7 +284,7 @@ enum ll_seal_error ll_pgp_open(struct ll_pgp *ring, struct ll_slice message,
 {
     struct ll_buf room = LL_BUF(0);
     struct ll_slice packets = {0};
-    struct shape shape = {0};
+    struct ll_pgp_shape shape = {0};
     enum ll_seal_error error;
 
     if (message.n > LL_PGP_MESSAGE_MAX)
@@ -326,12 +297,14 @@ enum ll_seal_error ll_pgp_open(struct ll_pgp *ring, struct ll_slice message,
     } else {
         error = ll_pgp_dearmor(message, &room, &packets);
         if (!error)
-            error = look(packets, &shape);
+            error = ll_pgp_look(packets, &shape);
     }
     if (!error) {
         ring->password = password;
         ring->asked = false;
         error = run(ring, packets, &shape, now, out, arena, ret);
+        if (error == LL_SEAL_NO_KEY && shape.n_hidden)
+            error = open_hidden(ring, packets, &shape, now, out, arena, ret);
         ring->password = ll_slice(NULL, 0);
     }
     ll_buf_release(&room);

@@ -104,6 +104,14 @@ def test_gpg_without_protection_is_refused(gpg):
     pair.open(sealed, signed=None, cipher="encrypted cast5, mdc weak")
 
 
+def test_gpg_hides_recipients(gpg):
+    """--throw-keyids: who it is for is not said; our key is among them."""
+    sealed = gpg("--throw-keyids", "-r", "bob", "-r", gpg.pair.ann, "-u", "bob", "--sign", "--encrypt", stdin=TEXT)
+    gpg.pair.open(sealed)
+    got = pgp("open", *gpg.pair.keys.args, stdin=gpg("--throw-keyids", "-r", "bob", "--encrypt", stdin=TEXT))
+    assert got.out == b"" and "none of the keys" in got.error
+
+
 def test_gpg_compresses_as_it_likes(gpg):
     """Whatever the sizes, librnp reads to the end, where the proof stands."""
     rng = random.Random(3)

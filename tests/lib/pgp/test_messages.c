@@ -245,8 +245,8 @@ static void what_is_no_message_is_refused(void **state)
         "-----BEGIN PGP MESSAGE-----\n\n-----END PGP MESSAGE-----\n",
         "-----BEGIN PGP MESSAGE-----\n\nyxB iAAA\n-----END PGP MESSAGE-----\n",
         "-----BEGIN PGP SIGNED MESSAGE-----\n\nhello\n",
-        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nhello\n"
-        "-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n",
+        ("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nhello\n"
+         "-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n"),
         "\xd2\x01\x01", /* sealed for nobody */
     };
     struct world *w = *state;
@@ -346,6 +346,89 @@ static void recipients_have_to_be_there_and_usable(void **state)
     /* A key is not used before it was made. */
     assert_error(ll_pgp_encrypt(w->ring, to, 1, NOTHING, LL_LIT("x"), NOW - DAY, &w->out),
                  LL_SEAL_UNUSABLE_KEY);
+}
+
+/* gpg --throw-keyids: the recipient is not named (RFC 4880 5.1). */
+static void hidden_recipients_are_found(void **state)
+{
+    struct world *w = *state;
+    struct ll_pgp *stranger = ll_pgp_new();
+    struct ll_buf hidden = BUF, key = BUF;
+    struct ll_slice rest, locked;
+    struct ll_pgp_packet p;
+
+    make(stranger, &w->arena, "Eve <eve@example.org>");
+    put_literal(&w->packets, LL_LIT("the secret"));
+    seal_packets(w->ring, w->b, TEXT(w->packets), "AES256", &w->sealed);
+    rest = TEXT(w->sealed);
+    while (ll_pgp_packet_next(&rest, &p)) {
+        ll_buf_clear(&key);
+        ll_buf_put_slice(&key, p.body);
+        if (p.tag == LL_PGP_TAG_PKESK)
+            memset(key.p + 1, 0, 8);
+        put_packet(&hidden, p.tag, TEXT(key));
+    }
+    assert_ok(open_it(w, TEXT(hidden)));
+    assert_text(TEXT(w->out), "the secret");
+    assert_true(w->o.authenticated);
+    ll_buf_wipe(&w->out);
+    assert_error(ll_pgp_open(stranger, TEXT(hidden), NOTHING, NOW, &w->out, &w->arena, &w->o),
+                 LL_SEAL_NO_KEY);
+    assert_int_equal(w->out.n, 0);
+    assert_ok(ll_pgp_set_password(w->ring, w->b, LL_LIT("pw")));
+    give(w->ring, stranger, w->b, LL_PGP_SECRET, NOW, &w->arena);
+    locked = w->b;
+    assert_error(ll_pgp_open(stranger, TEXT(hidden), NOTHING, NOW, &w->out, &w->arena, &w->o),
+                 LL_SEAL_LOCKED);
+    assert_ok(ll_pgp_unlock(stranger, locked, LL_LIT("pw")));
+    assert_ok(ll_pgp_open(stranger, TEXT(hidden), NOTHING, NOW, &w->out, &w->arena, &w->o));
+    assert_text(TEXT(w->out), "the secret");
+    ll_pgp_free(stranger);
+    ll_buf_release(&hidden);
+    ll_buf_release(&key);
+}
+
+/* Session keys are counted before anything is done with them. */
+static void session_keys_are_counted(void **state)
+{
+    static const struct {
+        uint8_t tag;
+        size_t max;
+    } rows[] = {{LL_PGP_TAG_SKESK, LL_PGP_PASSWORDS_MAX},
+                {LL_PGP_TAG_PKESK, LL_PGP_RECIPIENTS_MAX}};
+    struct world *w = *state;
+    struct ll_buf esk = BUF, many = BUF;
+    struct ll_slice rest;
+    struct ll_pgp_packet p;
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        ll_buf_clear(&w->sealed);
+        ll_buf_clear(&esk);
+        put_literal(&w->packets, LL_LIT("x"));
+        if (rows[i].tag == LL_PGP_TAG_PKESK)
+            seal_packets(w->ring, w->b, TEXT(w->packets), "AES256", &w->sealed);
+        else
+            ll_buf_put(&w->sealed,
+                       "\xc3\x0d\x04\x09\x03\x08"
+                       "saltsalt"
+                       "\x00\xd2\x02\x01x",
+                       19);
+        rest = TEXT(w->sealed);
+        assert_true(ll_pgp_packet_next(&rest, &p) && p.tag == rows[i].tag);
+        put_packet(&esk, p.tag, p.body);
+        for (size_t n = rows[i].max; n <= rows[i].max + 1; n++) {
+            ll_buf_clear(&many);
+            for (size_t k = 0; k < n; k++)
+                ll_buf_put_slice(&many, TEXT(esk));
+            ll_buf_put_slice(&many, rest);
+            if (n > rows[i].max)
+                assert_error(open_it(w, TEXT(many)), LL_SEAL_TOO_LARGE);
+            else
+                assert_true(open_it(w, TEXT(many)) != LL_SEAL_TOO_LARGE);
+        }
+    }
+    ll_buf_release(&esk);
+    ll_buf_release(&many);
 }
 
 static void nothing_can_be_sealed_too(void **state)
@@ -464,6 +547,8 @@ int main(void)
         TEST(several_signatures_are_told_apart),
         TEST(a_password_opens_what_it_sealed),
         TEST(recipients_have_to_be_there_and_usable),
+        TEST(hidden_recipients_are_found),
+        TEST(session_keys_are_counted),
         TEST(nothing_can_be_sealed_too),
         TEST(entities_are_signed_as_they_stand),
         TEST(entities_are_sealed_in_two_parts),
