@@ -94,6 +94,16 @@ struct view {
     uint32_t crl_less; /* bit a depth: no CRL that can be used says anything */
 };
 
+/* The anchor is what its user chose, not what RFC 5280 asks of it (6.1.1 d): those that openssl(1)
+ * makes when nothing else is said have no key usage. */
+static bool anchors_fault(X509_STORE_CTX *ctx, int code, int depth)
+{
+    return depth + 1 == sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) && depth > 0 &&
+           (code == X509_V_ERR_CA_CERT_MISSING_KEY_USAGE ||
+            code == X509_V_ERR_MISSING_SUBJECT_KEY_IDENTIFIER ||
+            code == X509_V_ERR_MISSING_AUTHORITY_KEY_IDENTIFIER);
+}
+
 static int on_step(int ok, X509_STORE_CTX *ctx)
 {
     struct view *v = X509_STORE_CTX_get_app_data(ctx);
@@ -102,7 +112,7 @@ static int on_step(int ok, X509_STORE_CTX *ctx)
 
     if (f == LL_SMIME_FAULT_REVOCATION)
         v->crl_less |= 1u << (depth & 31);
-    if (ok || f == LL_SMIME_FAULT_REVOCATION ||
+    if (ok || f == LL_SMIME_FAULT_REVOCATION || anchors_fault(ctx, code, depth) ||
         (code == X509_V_ERR_INVALID_PURPOSE && depth == 0)) {
         X509_STORE_CTX_set_error(ctx, X509_V_OK);
         return 1;

@@ -81,17 +81,21 @@ static bool put_pkcs12(struct ll_smime *s, struct ll_smime_entry *e, bool old,
     int pbe = old ? NID_pbe_WithSHA1And3_Key_TripleDES_CBC : NID_aes_256_cbc;
     int rounds = old ? OLD_ITERATIONS : LL_SMIME_ITERATIONS;
     STACK_OF(X509) *chain = issuers(s, e->cert);
-    char *text = ll_slice_dup(password);
+    char *text = ll_slice_dup(password), *name;
+    struct ll_arena a;
     PKCS12 *file = NULL;
     bool ok = false;
 
-    if (chain && text)
-        file = PKCS12_create(text, "letterlock", e->key, e->cert, chain, pbe, pbe, rounds, -1, 0);
+    ll_arena_init(&a, 2 * LL_SMIME_CERT_MAX);
+    name = ll_arena_str(&a, ll_smime_cert_name(e->cert, &a)); /* what other programs list it by */
+    if (chain && text && name)
+        file = PKCS12_create(text, name, e->key, e->cert, chain, pbe, pbe, rounds, -1, 0);
     if (file)
         ok = PKCS12_set_mac(file, text, -1, NULL, 0, rounds, old ? EVP_sha1() : EVP_sha256()) &&
              i2d_PKCS12_bio(out, file);
     PKCS12_free(file);
     sk_X509_free(chain);
+    ll_arena_release(&a);
     if (text)
         explicit_bzero(text, password.n);
     free(text);

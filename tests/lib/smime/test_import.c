@@ -246,12 +246,14 @@ static void foreign_pkcs12(void **state)
         {"no mac", NID_aes_256_cbc, NID_aes_256_cbc, -1},
     };
     OSSL_LIB_CTX *legacy = OSSL_LIB_CTX_new();
+    OSSL_PROVIDER *old, *standard;
     struct party ca = pki_issue(NULL, &(struct wish){.name = "CA", .ca = true});
     struct party ann = pki_issue(&ca, &(struct wish){.name = "Ann", .address = "ann@a.test"});
 
     (void)state;
-    assert_non_null(OSSL_PROVIDER_load(legacy, "legacy"));
-    assert_non_null(OSSL_PROVIDER_load(legacy, "default"));
+    old = OSSL_PROVIDER_load(legacy, "legacy");
+    standard = OSSL_PROVIDER_load(legacy, "default");
+    assert_true(old && standard);
     for (size_t i = 0; i < LL_COUNT(rows); i++) {
         struct ll_smime *s = ll_smime_new();
         OSSL_LIB_CTX *before = OSSL_LIB_CTX_set0_default(legacy);
@@ -292,6 +294,8 @@ static void foreign_pkcs12(void **state)
     assert_null(EVP_CIPHER_fetch(NULL, "RC2-40-CBC", NULL));
     pki_free(&ca);
     pki_free(&ann);
+    OSSL_PROVIDER_unload(old);
+    OSSL_PROVIDER_unload(standard);
     OSSL_LIB_CTX_free(legacy);
 }
 
@@ -440,6 +444,7 @@ static void request(void **state)
     struct ll_smime *s = ll_smime_new();
     struct ll_slice f = generate(s, LL_SMIME_P384);
     struct ll_buf pem = LL_BUF(1 << 16);
+    STACK_OF(X509_EXTENSION) * v;
     BIO *in;
     X509_REQ *q;
 
@@ -449,7 +454,9 @@ static void request(void **state)
     q = PEM_read_bio_X509_REQ(in, NULL, NULL, NULL);
     assert_non_null(q);
     assert_int_equal(X509_REQ_verify(q, X509_REQ_get0_pubkey(q)), 1);
-    assert_int_equal(sk_X509_EXTENSION_num(X509_REQ_get_extensions(q)), 3);
+    v = X509_REQ_get_extensions(q);
+    assert_int_equal(sk_X509_EXTENSION_num(v), 3);
+    sk_X509_EXTENSION_pop_free(v, X509_EXTENSION_free);
     X509_REQ_free(q);
     BIO_free(in);
     assert_int_equal(ll_smime_request(s, LL_LIT("00"), &pem), LL_SEAL_NO_KEY);
