@@ -87,7 +87,7 @@ static void param(struct ll_slice in, struct ll_arena *arena)
 
     CHECK(ll_compose_field_begin(&out, "Content-Disposition", LL_LIT("attachment")) ==
           LL_COMPOSE_OK);
-    if (ll_compose_param(&out, "filename", in, none, true) == LL_COMPOSE_OK) {
+    if (ll_compose_param(&out, "filename", in, none) == LL_COMPOSE_OK) {
         ll_buf_puts(&out, "\r\n");
         check_lines(ll_buf_slice(&out), 78);
         CHECK(ll_mime_value(body_of(&out), arena, &v));

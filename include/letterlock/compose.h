@@ -77,11 +77,13 @@ enum ll_compose_error ll_compose_field_begin(struct ll_buf *out, const char *nam
                                              struct ll_slice value);
 /* Appends "; name=value" to such a field, folded: a token, a quoted string, or the form of RFC 2231
  * in as many parts as its length needs, all on lines of at most 78 octets. charset: of value;
- * empty: UTF-8. fallback: a value that RFC 2231 must carry gets a plain ASCII stand-in before it,
- * for programs that cannot read it ("Gr__e.pdf"; only for file names). NAME, UTF8; LONG: a file
- * name over LL_COMPOSE_NAME_MAX, or what would need over 30 parts. */
+ * empty: UTF-8. NAME, UTF8; LONG: what would need over 30 parts. */
 enum ll_compose_error ll_compose_param(struct ll_buf *out, const char *name, struct ll_slice value,
-                                       struct ll_slice charset, bool fallback);
+                                       struct ll_slice charset);
+/* Appends a file name's stand-in of at most 60 octets of ASCII: "Gr__e.pdf". For programs that
+ * cannot read RFC 2231 it stands as name= in Content-Type: of two filename= in Content-Disposition,
+ * one plain and one not, many programs read the plain one. LONG: over LL_COMPOSE_NAME_MAX. */
+enum ll_compose_error ll_compose_stand_in(struct ll_buf *out, struct ll_slice name);
 
 /* ---- the content
  * ----------------------------------------------------------------------------------

@@ -149,6 +149,19 @@ static bool is_type(struct ll_slice s)
            !ll_slice_casestarts(s, LL_LIT("multipart/"));
 }
 
+/* name= in Content-Type, where filename= will be in the form of RFC 2231. */
+static enum ll_compose_error put_stand_in(struct ll_buf *out, struct ll_slice name)
+{
+    struct ll_buf plain = LL_BUF(LL_COMPOSE_NAME_MAX);
+    struct ll_slice none = {0};
+    enum ll_compose_error e = ll_compose_stand_in(&plain, name);
+
+    if (!e && !ll_slice_eq(ll_buf_slice(&plain), name))
+        e = ll_compose_param(out, "name", ll_buf_slice(&plain), none);
+    ll_buf_release(&plain);
+    return e;
+}
+
 static enum ll_compose_error put_part_fields(struct ll_buf *out, const struct ll_compose_part *p,
                                              struct ll_slice type)
 {
@@ -156,13 +169,15 @@ static enum ll_compose_error put_part_fields(struct ll_buf *out, const struct ll
     enum ll_compose_error e = ll_compose_field_begin(out, "Content-Type", type);
 
     if (!e && p->charset.n)
-        e = ll_compose_param(out, "charset", p->charset, none, false);
+        e = ll_compose_param(out, "charset", p->charset, none);
+    if (!e)
+        e = put_stand_in(out, p->name);
     ll_buf_puts(out, "\r\n");
     if (!e)
         e = ll_compose_field_begin(out, "Content-Disposition",
                                    p->is_inline ? LL_LIT("inline") : LL_LIT("attachment"));
     if (!e && p->name.n)
-        e = ll_compose_param(out, "filename", p->name, none, true);
+        e = ll_compose_param(out, "filename", p->name, none);
     ll_buf_puts(out, "\r\n");
     if (!e && p->description.n)
         e = ll_compose_field_text(out, "Content-Description", p->description);

@@ -123,17 +123,21 @@ static void put_q(struct ll_buf *out, struct ll_slice s)
     }
 }
 
-/* Octets of s, in whole characters, whose encoding has at most `room` octets; at least one. */
+/* Octets of s, in whole characters, whose encoding has at most `room` octets; at least one
+ * character. Base64 that goes on in another word ends without padding where characters allow: GMime
+ * joins words before it decodes them, and reads no further than the first padding. */
 static size_t fitting(struct ll_slice s, bool q, size_t room)
 {
-    size_t n = 0;
+    size_t n = 0, even = 0;
 
     while (n < s.n) {
         size_t next = n + ll_compose_char(ll_slice_skip(s, n));
 
         if (n && (q ? q_length(ll_slice_cut(s, 0, next)) : b_length(next)) > room)
-            break;
+            return !q && even ? even : n;
         n = next;
+        if (n % 3 == 0)
+            even = n;
     }
     return n;
 }
@@ -267,27 +271,25 @@ static bool is_atoms(struct ll_slice s)
     return true;
 }
 
-static void put_quoted(struct line *l, struct ll_slice s)
+/* In one piece: some programs (GMime) keep a fold within quotes as part of the name. false: too
+ * long. */
+static bool put_quoted(struct line *l, struct ll_slice s)
 {
-    struct ll_buf word = LL_BUF(2 * s.n + 8);
+    struct ll_buf piece = LL_BUF(LL_COMPOSE_LINE - 2);
+    bool fits;
 
-    ll_buf_putc(&word, '"');
-    for (size_t i = 0; i < s.n;) {
-        size_t gap = blanks_at(s, i), end = i + gap + word_at(s, i + gap);
-
-        for (size_t at = i + gap; at < end; at++) {
-            if (s.p[at] == '"' || s.p[at] == '\\')
-                ll_buf_putc(&word, '\\');
-            ll_buf_putc(&word, s.p[at]);
-        }
-        if (end == s.n)
-            ll_buf_putc(&word, '"');
-        put_piece(l, i ? ll_slice_cut(s, i, i + gap) : LL_LIT(" "), ll_buf_slice(&word));
-        ll_buf_clear(&word);
-        i = end;
+    ll_buf_putc(&piece, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '"' || s.p[i] == '\\')
+            ll_buf_putc(&piece, '\\');
+        ll_buf_putc(&piece, s.p[i]);
     }
-    l->out->failed |= word.failed;
-    ll_buf_release(&word);
+    ll_buf_putc(&piece, '"');
+    fits = !piece.failed;
+    if (fits)
+        put_piece(l, LL_LIT(" "), ll_buf_slice(&piece));
+    ll_buf_release(&piece);
+    return fits;
 }
 
 /* A display name: atoms, a quoted string, or encoded words for all of it. */
@@ -297,12 +299,10 @@ static void put_phrase(struct line *l, struct ll_slice s)
 
     for (size_t i = 0; i < s.n && !wide; i += blanks_at(s, i) + word_at(s, i + blanks_at(s, i)))
         wide = word_at(s, i + blanks_at(s, i)) > LL_COMPOSE_LINE / 2;
-    if (wide)
-        put_words(l, LL_LIT(" "), s);
-    else if (is_atoms(s))
+    if (!wide && is_atoms(s))
         put_text(l, s);
-    else
-        put_quoted(l, s);
+    else if (wide || !put_quoted(l, s))
+        put_words(l, LL_LIT(" "), s);
 }
 
 static enum ll_compose_error check_address(const struct ll_compose_address *a)

@@ -91,7 +91,7 @@ enum ll_compose_error ll_compose_put_value(struct ll_buf *out, const char *name,
         key = ll_buf_str(&param);
         /* A parameter that cannot be written is lost, as it would be on many readers. */
         if (key)
-            ll_compose_param(out, key, p->value, charset, ll_slice_eq(p->name, LL_LIT("filename")));
+            ll_compose_param(out, key, p->value, charset);
         ll_buf_release(&param);
         e = out->failed ? LL_COMPOSE_RESOURCE : LL_COMPOSE_OK;
     }

@@ -3,7 +3,7 @@
 #include "letterlock/mime.h"
 
 #define PLAIN_MAX    74 /* octets of a name and its value in quotes that stand in one piece */
-#define FALLBACK_MAX 60 /* octets of the ASCII stand-in of a file name */
+#define STAND_IN_MAX 60 /* octets of the ASCII stand-in of a file name */
 #define ENDING_MAX   12 /* octets of ".ending" that a cut stand-in keeps */
 #define PARTS_MAX    30 /* of one value: readers have limits, ours LL_MIME_PARAMS_MAX for a field */
 
@@ -82,35 +82,6 @@ static void put_plain(struct ll_buf *out, const char *name, struct ll_slice valu
     ll_buf_release(&piece);
 }
 
-/* The name with "_" for each character that ASCII lacks, cut short before its ending. */
-static void put_fallback(struct ll_buf *out, const char *name, struct ll_slice value)
-{
-    struct ll_buf plain = LL_BUF(LL_COMPOSE_NAME_MAX + 1);
-    struct ll_slice all, ending;
-
-    for (size_t i = 0; i < value.n; i += ll_compose_char(ll_slice_skip(value, i))) {
-        uint8_t c = value.p[i];
-
-        ll_buf_putc(&plain, ll_is_print(c) && c != '"' && c != '\\' && c != '/' ? c : '_');
-    }
-    all = ll_buf_slice(&plain);
-    ending = ll_slice_skip(all, ll_slice_rfind(all, '.'));
-    if (ending.n > ENDING_MAX)
-        ending.n = 0;
-    if (all.n > FALLBACK_MAX) {
-        struct ll_buf cut = LL_BUF(FALLBACK_MAX);
-
-        ll_buf_put_slice(&cut, ll_slice_cut(all, 0, FALLBACK_MAX - ending.n));
-        ll_buf_put_slice(&cut, ending);
-        put_plain(out, name, ll_buf_slice(&cut));
-        ll_buf_release(&cut);
-    } else {
-        put_plain(out, name, all);
-    }
-    out->failed |= plain.failed;
-    ll_buf_release(&plain);
-}
-
 /* RFC 2231 7 attribute-char, without what old readers trip over. */
 static void put_percent(struct ll_buf *out, struct ll_slice s)
 {
@@ -184,7 +155,7 @@ enum ll_compose_error ll_compose_field_begin(struct ll_buf *out, const char *nam
 }
 
 enum ll_compose_error ll_compose_param(struct ll_buf *out, const char *name, struct ll_slice value,
-                                       struct ll_slice charset, bool fallback)
+                                       struct ll_slice charset)
 {
     size_t start = out->n;
     bool utf8 = charset.n == 0 || ll_slice_caseeq(charset, LL_LIT("utf-8"));
@@ -193,15 +164,40 @@ enum ll_compose_error ll_compose_param(struct ll_buf *out, const char *name, str
         return LL_COMPOSE_NAME;
     if (utf8 && !ll_utf8_valid(value))
         return LL_COMPOSE_UTF8;
-    if (value.n * 3 / ROOM(name) >= PARTS_MAX || charset.n > 30 ||
-        (fallback && value.n > LL_COMPOSE_NAME_MAX))
+    if (value.n * 3 / ROOM(name) >= PARTS_MAX || charset.n > 30)
         return LL_COMPOSE_LONG;
-    if (is_printable(value) && quoted_length(value) <= PLAIN_MAX - strlen(name)) {
+    /* What looks like an encoded word would be read as one by many, though RFC 2047 5 forbids it.
+     */
+    if (is_printable(value) && quoted_length(value) <= PLAIN_MAX - strlen(name) &&
+        ll_slice_search(value, LL_LIT("=?")) == value.n)
         put_plain(out, name, value);
-    } else {
-        if (fallback && utf8)
-            put_fallback(out, name, value);
+    else
         put_extended(out, name, value, utf8 ? (struct ll_slice){0} : charset);
+    return ll_compose_done(out, start, LL_COMPOSE_OK);
+}
+
+enum ll_compose_error ll_compose_stand_in(struct ll_buf *out, struct ll_slice name)
+{
+    struct ll_buf plain = LL_BUF(LL_COMPOSE_NAME_MAX);
+    size_t start = out->n;
+    struct ll_slice all, ending;
+
+    if (name.n > LL_COMPOSE_NAME_MAX)
+        return LL_COMPOSE_LONG;
+    if (!ll_utf8_valid(name))
+        return LL_COMPOSE_UTF8;
+    for (size_t i = 0; i < name.n; i += ll_compose_char(ll_slice_skip(name, i))) {
+        uint8_t c = name.p[i];
+
+        ll_buf_putc(&plain, ll_is_print(c) && !strchr("\"\\/?", c) ? c : '_');
     }
+    all = ll_buf_slice(&plain);
+    ending = ll_slice_skip(all, ll_slice_rfind(all, '.'));
+    if (ending.n > ENDING_MAX || all.n <= STAND_IN_MAX)
+        ending.n = 0;
+    ll_buf_put_slice(out, ll_slice_cut(all, 0, STAND_IN_MAX - ending.n));
+    ll_buf_put_slice(out, ending);
+    out->failed |= plain.failed;
+    ll_buf_release(&plain);
     return ll_compose_done(out, start, LL_COMPOSE_OK);
 }

@@ -243,7 +243,7 @@ static enum ll_protect_error put_content_fields(struct writer *w, const struct l
     if (ll_compose_put_value(w->inner, "Content-Type", &p->type, utf8 ? and_charset : all))
         return w->inner->failed ? LL_PROTECT_RESOURCE : LL_PROTECT_ENTITY;
     if (utf8)
-        ll_compose_param(w->inner, "charset", LL_LIT("utf-8"), none, false);
+        ll_compose_param(w->inner, "charset", LL_LIT("utf-8"), none);
     if (hp)
         ll_buf_printf(w->inner, ";\r\n hp=\"%s\"", hp);
     if (display)

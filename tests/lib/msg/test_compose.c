@@ -255,11 +255,10 @@ static const struct {
     {"a b.pdf", "Content-Disposition: attachment; filename=\"a b.pdf\"\r\n"},
     {"a\"\\b", "Content-Disposition: attachment; filename=\"a\\\"\\\\b\"\r\n"},
     {"", "Content-Disposition: attachment; filename=\"\"\r\n"},
-    {"Grüße.pdf", "Content-Disposition: attachment; filename=Gr__e.pdf;\r\n"
-                  " filename*=utf-8''Gr%C3%BC%C3%9Fe.pdf\r\n"},
-    {"日本.tar", "Content-Disposition: attachment; filename=__.tar;\r\n"
-                 " filename*=utf-8''%E6%97%A5%E6%9C%AC.tar\r\n"},
-    {"a\nb", "Content-Disposition: attachment; filename=a_b; filename*=utf-8''a%0Ab\r\n"},
+    {"Grüße.pdf", "Content-Disposition: attachment; filename*=utf-8''Gr%C3%BC%C3%9Fe.pdf\r\n"},
+    {"日本.tar.gz", "Content-Disposition: attachment; filename*=utf-8''%E6%97%A5%E6%9C%AC.tar.gz\r\n"},
+    {"a\nb", "Content-Disposition: attachment; filename*=utf-8''a%0Ab\r\n"},
+    {"=?b", "Content-Disposition: attachment; filename*=utf-8''%3D%3Fb\r\n"},
 };
 
 static void test_param(void **state)
@@ -271,7 +270,7 @@ static void test_param(void **state)
         assert_int_equal(ll_compose_field_begin(&out, "Content-Disposition", LL_LIT("attachment")),
                          LL_COMPOSE_OK);
         assert_int_equal(
-            ll_compose_param(&out, "filename", ll_slice_str(param_rows[i].value), none, true),
+            ll_compose_param(&out, "filename", ll_slice_str(param_rows[i].value), none),
             LL_COMPOSE_OK);
         ll_buf_puts(&out, "\r\n");
         assert_text(ll_buf_slice(&out), param_rows[i].field);
@@ -296,7 +295,7 @@ static void test_param_round(void **state)
                 ll_buf_puts(&name, letters[l]);
             ll_buf_clear(&out);
             ll_compose_field_begin(&out, "Content-Disposition", LL_LIT("attachment"));
-            assert_int_equal(ll_compose_param(&out, "filename", ll_buf_slice(&name), none, true),
+            assert_int_equal(ll_compose_param(&out, "filename", ll_buf_slice(&name), none),
                              LL_COMPOSE_OK);
             ll_buf_puts(&out, "\r\n");
             assert_lines(ll_buf_slice(&out), 78);
@@ -314,19 +313,43 @@ static void test_param_round(void **state)
 static void test_param_refused(void **state)
 {
     struct ll_slice none = {0};
-    static uint8_t big[LL_COMPOSE_NAME_MAX + 1];
+    static uint8_t big[1000];
 
     memset(big, 'x', sizeof(big));
-    assert_int_equal(ll_compose_param(&out, "a b", LL_LIT("x"), none, false), LL_COMPOSE_NAME);
-    assert_int_equal(ll_compose_param(&out, "a*", LL_LIT("x"), none, false), LL_COMPOSE_NAME);
-    assert_int_equal(ll_compose_param(&out, "a", LL_LIT("\xff"), none, false), LL_COMPOSE_UTF8);
-    assert_int_equal(ll_compose_param(&out, "a", LL_LIT("x"), LL_LIT("a'b\""), false),
-                     LL_COMPOSE_NAME);
-    assert_int_equal(ll_compose_param(&out, "a", ll_slice(big, sizeof(big)), none, true),
+    assert_int_equal(ll_compose_param(&out, "a b", LL_LIT("x"), none), LL_COMPOSE_NAME);
+    assert_int_equal(ll_compose_param(&out, "a*", LL_LIT("x"), none), LL_COMPOSE_NAME);
+    assert_int_equal(ll_compose_param(&out, "a", LL_LIT("\xff"), none), LL_COMPOSE_UTF8);
+    assert_int_equal(ll_compose_param(&out, "a", LL_LIT("x"), LL_LIT("a'b\"")), LL_COMPOSE_NAME);
+    assert_int_equal(ll_compose_param(&out, "filename", ll_slice(big, 600), none), LL_COMPOSE_LONG);
+    assert_int_equal(ll_compose_param(&out, "filename", ll_slice(big, 599), none), LL_COMPOSE_OK);
+    ll_buf_clear(&out);
+    assert_int_equal(ll_compose_stand_in(&out, ll_slice(big, LL_COMPOSE_NAME_MAX + 1)),
                      LL_COMPOSE_LONG);
-    assert_int_equal(ll_compose_param(&out, "a", ll_slice(big, sizeof(big) - 1), none, true),
-                     LL_COMPOSE_OK);
+    assert_int_equal(ll_compose_stand_in(&out, LL_LIT("\xff")), LL_COMPOSE_UTF8);
     assert_int_equal(ll_compose_field_begin(&out, "A", LL_LIT("a/b\r\nB: c")), LL_COMPOSE_TYPE);
+}
+
+static const struct {
+    const char *name, *want;
+} stand_in_rows[] = {
+    {"", ""},
+    {"a.pdf", "a.pdf"},
+    {"Grüße \"x\".pdf", "Gr__e _x_.pdf"},
+    {"😀/\n=?", "___=_"},
+    {LONG50 "0123456789.txt", LONG50 "012345.txt"},
+    {LONG50 "0123456789", LONG50 "0123456789"},
+    {LONG50 "01234567890", LONG50 "0123456789"},
+    {LONG50 ".an-ending-that-is-none", LONG50 ".an-ending"},
+};
+
+static void test_stand_in(void **state)
+{
+    for (size_t i = 0; i < LL_COUNT(stand_in_rows); i++) {
+        ll_buf_clear(&out);
+        assert_int_equal(ll_compose_stand_in(&out, ll_slice_str(stand_in_rows[i].name)),
+                         LL_COMPOSE_OK);
+        assert_text(ll_buf_slice(&out), stand_in_rows[i].want);
+    }
 }
 
 /* ---- content
@@ -561,7 +584,7 @@ static const struct {
      "filename=\"ü\"\r\nContent-Transfer-Encoding: binary\r\n\r\nü\r\n--b--\r\n",
      "", "From: a@b.c\r\n",
      "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 7bit\r\n\r\n"
-     "--b\r\nContent-Type: a/b\r\nContent-Disposition: attachment; filename=_; "
+     "--b\r\nContent-Type: a/b\r\nContent-Disposition: attachment; "
      "filename*=utf-8''%C3%BC\r\nContent-Transfer-Encoding: "
      "base64\r\n\r\nw7w=\r\n\r\n--b--\r\n"},
     /* what is signed keeps its blanks */
@@ -765,6 +788,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_param, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_param_round, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_param_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stand_in, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_entity_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_entity_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_entity_ready, set_up, tear_down),
