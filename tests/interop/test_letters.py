@@ -168,6 +168,8 @@ def loosened(s, answer):
     for x in have, want:
         x["parts"] = [[k, n, c.rstrip("\n") if k.startswith("text/") else c] for k, n, c in x["parts"]]
         x["subject"] = x["subject"].replace(" ", "")
+        for field in "from", "to":
+            x[field] = [[name.replace(" ", ""), address] for name, address in x[field]]
     return have, want
 
 

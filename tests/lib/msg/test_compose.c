@@ -256,7 +256,8 @@ static const struct {
     {"a\"\\b", "Content-Disposition: attachment; filename=\"a\\\"\\\\b\"\r\n"},
     {"", "Content-Disposition: attachment; filename=\"\"\r\n"},
     {"Grüße.pdf", "Content-Disposition: attachment; filename*=utf-8''Gr%C3%BC%C3%9Fe.pdf\r\n"},
-    {"日本.tar.gz", "Content-Disposition: attachment; filename*=utf-8''%E6%97%A5%E6%9C%AC.tar.gz\r\n"},
+    {"日本.tar.gz",
+     "Content-Disposition: attachment; filename*=utf-8''%E6%97%A5%E6%9C%AC.tar.gz\r\n"},
     {"a\nb", "Content-Disposition: attachment; filename*=utf-8''a%0Ab\r\n"},
     {"=?b", "Content-Disposition: attachment; filename*=utf-8''%3D%3Fb\r\n"},
 };
