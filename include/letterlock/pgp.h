@@ -161,6 +161,12 @@ enum ll_seal_error ll_pgp_revocation(struct ll_pgp *, struct ll_slice fingerprin
 enum ll_seal_error ll_pgp_revoke(struct ll_pgp *, struct ll_slice fingerprint, enum ll_pgp_reason,
                                  int64_t now);
 
+/* Takes away the user ids of a key in the ring whose address is not this one (nor any other
+ * spelling of it), so that a key found for one address does not come to speak for others. NO_KEY:
+ * it is not in the ring, or none of its user ids has the address; nothing is taken away then. */
+enum ll_seal_error ll_pgp_keep_address(struct ll_pgp *, struct ll_slice fingerprint,
+                                       struct ll_slice address, int64_t now);
+
 /* The address of a user id, canonical: "local@domain" alone, or in the only pair of angle brackets
  * at the end. False for all else, and for what is not an address. */
 bool ll_pgp_user_id_address(struct ll_slice user_id, struct ll_buf *out);

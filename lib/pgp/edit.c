@@ -1,6 +1,8 @@
 /* See include/letterlock/pgp.h: keys made, unlocked and changed. */
 #include "lib/pgp/ring.h"
 
+#include "letterlock/addr.h"
+
 #define CIPHER "AES256"
 #define HASH   "SHA256"
 #define FLAGS  0x03 /* certify and sign (RFC 4880 5.2.3.21) */
@@ -329,6 +331,69 @@ enum ll_seal_error ll_pgp_revoke(struct ll_pgp *ring, struct ll_slice fingerprin
     error = own(ring, fingerprint, now, &key);
     if (!error)
         error = ll_pgp_error(rnp_key_revoke(key, 0, HASH, ll_pgp_reason_word(reason), NULL));
+    rnp_key_handle_destroy(key);
+    ll_pgp_end(ring);
+    return error;
+}
+
+/* ---- user ids ---- */
+
+static bool uid_is(rnp_uid_handle_t uid, const struct ll_mailbox *wanted)
+{
+    struct ll_buf text = LL_BUF(LL_MAILBOX_MAX + 1);
+    struct ll_mailbox m;
+    void *data = NULL;
+    size_t n = 0;
+    bool same = rnp_uid_get_data(uid, &data, &n) == RNP_SUCCESS &&
+                ll_pgp_user_id_address(ll_slice(data, n), &text) &&
+                ll_mailbox_parse(ll_buf_slice(&text), true, &m) == LL_ADDR_OK &&
+                ll_mailbox_same(&m, wanted);
+
+    rnp_buffer_destroy(data);
+    ll_buf_release(&text);
+    return same;
+}
+
+/* How many user ids are (not) of that address; `drop` takes away those that are not. */
+static size_t count_uids(rnp_key_handle_t key, const struct ll_mailbox *wanted, bool drop)
+{
+    size_t n = 0, matching = 0;
+
+    rnp_key_get_uid_count(key, &n);
+    for (size_t i = n; i > 0; i--) {
+        rnp_uid_handle_t uid = NULL;
+
+        if (rnp_key_get_uid_handle_at(key, i - 1, &uid) != RNP_SUCCESS)
+            continue;
+        if (uid_is(uid, wanted))
+            matching++;
+        else if (drop)
+            rnp_uid_remove(key, uid);
+        rnp_uid_handle_destroy(uid);
+    }
+    return matching;
+}
+
+enum ll_seal_error ll_pgp_keep_address(struct ll_pgp *ring, struct ll_slice fingerprint,
+                                       struct ll_slice address, int64_t now)
+{
+    rnp_key_handle_t key = NULL;
+    struct ll_mailbox wanted;
+    enum ll_seal_error error;
+    size_t n = 0;
+
+    if (ll_mailbox_parse(address, true, &wanted) != LL_ADDR_OK)
+        return LL_SEAL_NO_KEY;
+    ll_pgp_begin(ring, now);
+    error = ll_pgp_find(ring, fingerprint, &key);
+    if (!error && count_uids(key, &wanted, false) == 0)
+        error = LL_SEAL_NO_KEY;
+    if (!error) {
+        count_uids(key, &wanted, true);
+        rnp_key_get_uid_count(key, &n);
+        if (n != count_uids(key, &wanted, false))
+            error = LL_SEAL_RESOURCE; /* librnp kept one */
+    }
     rnp_key_handle_destroy(key);
     ll_pgp_end(ring);
     return error;
