@@ -284,28 +284,44 @@ static int open_key(struct export *x, struct ll_smime *in, struct ll_slice print
     return status;
 }
 
+/* As it lies in the store: the key in its protection, and its certificates (PEM). */
+static int export_identity(struct export *x, const struct ll_keystore_key *key)
+{
+    struct ll_keys *k = &x->keys;
+    int status = ll_keys_told(
+        k, ll_keystore_secret(k->store, key->kind, key->fingerprint, &x->out, &k->err), "");
+
+    x->is_secret = true;
+    if (status == 0 && ll_slice_search(ll_buf_slice(&x->out), LL_LIT("ENCRYPTED")) == x->out.n)
+        ll_fail(0, "warning: this secret key has no password");
+    return status;
+}
+
 static int export_smime(struct export *x, const struct ll_keystore_key *key)
 {
     struct ll_keys *k = &x->keys;
-    struct ll_smime *in = ll_smime_new();
+    struct ll_smime *in;
     struct ll_buf password = LL_BUF(0);
-    bool secret = x->secret || x->pkcs12 || x->csr;
+    bool secret = x->pkcs12 || x->csr;
     enum ll_smime_form form = x->pkcs12   ? x->legacy ? LL_SMIME_PKCS12_LEGACY : LL_SMIME_PKCS12
-                              : x->secret ? LL_SMIME_IDENTITY
                               : x->binary ? LL_SMIME_CERT_DER
                                           : LL_SMIME_CHAIN;
-    int status = in ? ll_keys_failed(k, ll_stored_load_cas(k->store, in, &k->arena, &k->err))
-                    : ll_fail(EX_OSERR, "no memory");
+    int status;
 
+    if (x->minimal || x->autocrypt || x->setup)
+        return ll_fail(EX_USAGE, "--minimal, --autocrypt and --setup are of OpenPGP; this is a "
+                                 "certificate");
+    if (x->secret)
+        return export_identity(x, key);
+    in = ll_smime_new();
+    status = in ? ll_keys_failed(k, ll_stored_load_cas(k->store, in, &k->arena, &k->err))
+                : ll_fail(EX_OSERR, "no memory");
     if (status == 0)
         status =
             ll_keys_failed(k, ll_stored_load_smime(k->store, key, secret, in, &k->arena, &k->err));
-    if (status == 0 && (x->minimal || x->autocrypt || x->setup))
-        status = ll_fail(EX_USAGE, "--minimal, --autocrypt and --setup are of OpenPGP; this is a "
-                                   "certificate");
     if (status == 0 && secret)
         status = open_key(x, in, key->fingerprint, &password);
-    x->is_secret = x->secret || x->pkcs12;
+    x->is_secret = x->pkcs12;
     if (status == 0)
         status = seal_told(
             x->csr ? ll_smime_request(in, key->fingerprint, &x->out)
