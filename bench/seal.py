@@ -29,7 +29,8 @@ class Gpg:
     def __call__(self, *args, stdin=b""):
         return subprocess.run(["gpg", "--homedir", self.home, "--batch", "--yes", "--quiet", "--no-tty",
                                "--trust-model", "always", "--pinentry-mode", "loopback", *args],
-                              input=stdin, stdout=subprocess.PIPE, check=True).stdout
+                              input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              check=True).stdout
 
     def seal(self, letter):
         return self("--armor", "--compress-algo", "none", "-r", USER, "-u", USER, "--sign", "--encrypt",

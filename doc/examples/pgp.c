@@ -7,8 +7,9 @@
  *     ./pgp seal -k ann.key -k bob.pub -s ANN -r BOB < text > sealed     (fingerprints)
  *     ./pgp open -k ann.pub -k bob.key -p PASSWORD < sealed
  *
- * Commands: generate USER-ID, list, export, secret, sign, seal, mime-sign, mime-seal, open, and
- * verify with -d SIGNATURE. A password given with -p opens keys, and messages sealed with it.
+ * Commands: generate USER-ID, list, export, secret, prolong (by a year from now), sign, seal,
+ * mime-sign, mime-seal, open, and verify with -d SIGNATURE. A password given with -p opens keys,
+ * and messages sealed with it.
  */
 #include <letterlock/pgp.h>
 
@@ -110,7 +111,12 @@ static enum ll_seal_error run(struct job *j, struct ll_slice command)
 
     if (ll_slice_eq(command, LL_LIT("export")))
         return ll_pgp_export(j->ring, j->recipient[0], LL_PGP_PUBLIC, true, none, &j->out);
-    if (ll_slice_eq(command, LL_LIT("secret")))
+    if (ll_slice_eq(command, LL_LIT("prolong"))) {
+        error = ll_pgp_set_expiry(j->ring, j->recipient[0], j->now + 365 * 86400, j->now);
+        if (error)
+            return error;
+    }
+    if (ll_slice_eq(command, LL_LIT("secret")) || ll_slice_eq(command, LL_LIT("prolong")))
         return ll_pgp_export(j->ring, j->recipient[0], LL_PGP_SECRET, true, none, &j->out);
     j->in = read_all(stdin);
     if (ll_slice_eq(command, LL_LIT("sign")))

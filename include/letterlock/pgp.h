@@ -41,11 +41,11 @@
 #define LL_PGP_USER_IDS_MAX    64  /* user ids of one key that are looked at */
 #define LL_PGP_SUBKEYS_MAX     64  /* subkeys of one key that are looked at */
 #define LL_PGP_USER_ID_MAX     128 /* octets of a user id that we make (librnp's limit) */
-#define LL_PGP_PASSWORD_MAX    1024 /* octets */
-#define LL_PGP_STRETCH         65011712 /* octets hashed to make a key of a password: the most there is */
-#define LL_PGP_RSA_BITS_MIN    2048 /* RSA, DSA and ElGamal: less is weak */
-#define LL_PGP_SKEW_S          300  /* a clock may be this much behind the signer's */
-#define LL_PGP_FINGERPRINT_MAX 64   /* hexadecimal digits; version 4 has 40 */
+#define LL_PGP_PASSWORD_MAX    1024     /* octets */
+#define LL_PGP_STRETCH         65011712 /* octets hashed to make a key of a password */
+#define LL_PGP_RSA_BITS_MIN    2048     /* RSA, DSA and ElGamal: less is weak */
+#define LL_PGP_SKEW_S          300      /* a clock may be this much behind the signer's */
+#define LL_PGP_FINGERPRINT_MAX 64       /* hexadecimal digits; version 4 has 40 */
 
 struct ll_pgp;
 
@@ -130,7 +130,8 @@ enum ll_seal_error ll_pgp_unlock(struct ll_pgp *, struct ll_slice fingerprint,
                                  struct ll_slice password);
 
 /* Edits of own keys: their secret primary key must be here and unlocked (LOCKED otherwise).
- * expires: seconds since 1970, 0 for never; before the key's creation is MALFORMED. */
+ * expires: seconds since 1970, 0 for never; before the key's creation is MALFORMED. Subkeys that
+ * have a date of their own get the same one. */
 enum ll_seal_error ll_pgp_set_expiry(struct ll_pgp *, struct ll_slice fingerprint, int64_t expires,
                                      int64_t now);
 enum ll_seal_error ll_pgp_add_user_id(struct ll_pgp *, struct ll_slice fingerprint,

@@ -242,14 +242,35 @@ static enum ll_seal_error own(struct ll_pgp *ring, struct ll_slice fingerprint, 
     return error;
 }
 
-static enum ll_seal_error set_expiry(rnp_key_handle_t key, int64_t expires)
+static enum ll_seal_error set_one_expiry(rnp_key_handle_t part, int64_t expires)
 {
     uint32_t created = 0;
 
-    rnp_key_get_creation(key, &created);
+    rnp_key_get_creation(part, &created);
     if (expires && (expires <= created || expires - created > UINT32_MAX))
         return LL_SEAL_MALFORMED;
-    return ll_pgp_error(rnp_key_set_expiration(key, expires ? (uint32_t)(expires - created) : 0));
+    return ll_pgp_error(rnp_key_set_expiration(part, expires ? (uint32_t)(expires - created) : 0));
+}
+
+/* Subkeys with a date of their own follow the primary key, where they are of any use. */
+static enum ll_seal_error set_expiry(rnp_key_handle_t key, int64_t expires, int64_t now)
+{
+    enum ll_seal_error error = set_one_expiry(key, expires);
+    size_t n = 0;
+
+    rnp_key_get_subkey_count(key, &n);
+    for (size_t i = 0; !error && i < n && i < LL_PGP_SUBKEYS_MAX; i++) {
+        rnp_key_handle_t part = NULL;
+        struct ll_pgp_state s;
+
+        if (rnp_key_get_subkey_at(key, i, &part) != RNP_SUCCESS)
+            continue;
+        ll_pgp_state(part, NULL, now, &s);
+        if (s.expires && s.valid && !s.revoked)
+            error = s.secret && s.locked ? LL_SEAL_LOCKED : set_one_expiry(part, expires);
+        rnp_key_handle_destroy(part);
+    }
+    return error;
 }
 
 enum ll_seal_error ll_pgp_set_expiry(struct ll_pgp *ring, struct ll_slice fingerprint,
@@ -262,7 +283,7 @@ enum ll_seal_error ll_pgp_set_expiry(struct ll_pgp *ring, struct ll_slice finger
     rnp_set_timestamp(ring->ffi, (uint64_t)now);
     error = own(ring, fingerprint, now, &key);
     if (!error)
-        error = set_expiry(key, expires);
+        error = set_expiry(key, expires, now);
     rnp_key_handle_destroy(key);
     ll_pgp_end(ring);
     return error;

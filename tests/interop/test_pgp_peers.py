@@ -169,6 +169,25 @@ def test_gpg_stub_of_a_primary_key():
         assert pgp("open", *keys.args, stdin=gpg("-r", "bob", "--encrypt", stdin=TEXT)).out == TEXT
 
 
+def test_gpg_key_prolonged_by_us():
+    """A key of GnuPG whose parts have dates of their own: prolonged here, GnuPG uses it again."""
+    with Gpg() as gpg, Keys() as keys:
+        gpg("--faked-system-time", "20230101T000000!", "--passphrase", "", "--quick-gen-key", BOB,
+            "future-default", "default", "1y")
+        bob = gpg.fingerprint("bob")
+        assert gpg("-r", bob, "--encrypt", stdin=TEXT, check=False).returncode != 0
+        keys.add(gpg("--export-secret-keys", "bob"))
+        assert " expired" in pgp("list", *keys.args).out.decode()
+        assert "expired" in pgp("seal", *keys.args, "-r", bob, stdin=TEXT).error
+        longer = pgp("prolong", *keys.args, "-r", bob)
+        assert not longer.error
+        gpg("--import", stdin=longer.out)
+        assert gpg.decrypt(gpg("-r", bob, "-u", bob, "--sign", "--encrypt", stdin=TEXT))[0] == TEXT
+        with Keys() as fresh:
+            fresh.add(longer.out)
+            assert " signs encrypts" in pgp("list", *fresh.args).out.decode()
+
+
 def test_gpg_revokes_and_expires(gpg):
     """What GnuPG says of its own key is taken over with the newer copy."""
     with Gpg() as other, Keys() as keys:
