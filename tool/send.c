@@ -209,6 +209,7 @@ void ll_send_release(struct ll_send *s)
         ll_buf_release(&s->out[i].text);
     free(s->out);
     ll_config_free(s->config);
+    ll_send_seal_release(s);
     ll_buf_wipe(&s->raw);
     ll_buf_wipe(&s->text);
     ll_buf_release(&s->envid);
@@ -243,6 +244,7 @@ int ll_cmd_send(int argc, char **argv)
     const struct ll_opt opts[] = {
         LL_CONFIG_OPTS(s.config_from),
         LL_COMPOSE_OPTS(s),
+        LL_SEAL_OPTS(s),
         LL_SEND_OPTS(s),
         {"direct", 0, LL_OPT_FLAG, &s.direct, NULL, "to MX, though the account has a server"},
         {"from", 'f', LL_OPT_TEXT, &s.from_text, "ADDR",
@@ -292,7 +294,7 @@ int ll_cmd_send(int argc, char **argv)
     if (status == 0)
         status = ll_send_letter(&s, &words);
     if (status == 0)
-        status = ll_send_add(&s, &s.text, s.rcpt, s.n_rcpt);
+        status = ll_send_seal(&s);
     if (status == 0)
         status = s.dry_run ? ll_send_plan(&s) : ll_send_all(&s);
     if (status == 0 && !s.dry_run)

@@ -116,6 +116,8 @@ def test_bcc_is_not_shown(alpha, home):
     (["--to", "b@x.test", "--attach", "-"], 64, "standard input is the text"),
     (["--subject", "x"], 64, "no recipient"),
     (["--config", "/dev/null", "--to", "b@x.test"], 64, "who writes? --from ADDRESS"),
+    (["--to", "b@x.test", "--seal", "bitmessage"], 69, "comes with the Bitmessage node"),
+    (["--to", "b@x.test", "--seal", "wax"], 64, "--seal: auto, smime, pgp or none"),
 ])
 def test_refused(home, args, status, words):
     p = run(home, *args)
@@ -129,12 +131,13 @@ def test_text_that_is_not_utf8(home):
 
 def test_a_program_as_attachment_is_warned_of(home):
     (home / "setup.exe").write_bytes(b"MZ\x90\0" + b"\0" * 100)
-    p = run(home, "--dry-run", "--to", "b@alpha.test", "--attach", "setup.exe")
+    p = run(home, "--dry-run", "--no-find", "--to", "b@alpha.test", "--attach", "setup.exe")
     assert p.returncode == 0 and b"warning: setup.exe could run as a program" in p.stderr
 
 
 def test_plan_is_json(home):
     p = run(home, "--dry-run", "--json", "--to", "b@alpha.test", "-s", "x")
     o = json.loads(p.stdout)
-    assert o["account"] == "a" and o["from"] == "ann@alpha.test"
+    assert o["account"] == "a" and o["from"] == "ann@alpha.test" and o["seal"] == "none" and o["sign"] == "none"
+    assert o["recipients"] == [{"address": "b@alpha.test", "alone": False}]
     assert o["letters"][0]["to"] == ["b@alpha.test"] and o["domains"][0]["domain"] == "alpha.test"

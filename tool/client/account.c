@@ -55,9 +55,6 @@ int ll_send_account(struct ll_send *s)
     if (!s->from_text && ll_msg_author(header, &s->arena, &address) != LL_MSG_OK)
         address = LL_LIT("");
     s->account = ll_config_account(s->config, s->config_from.account, address, &status);
-    if (s->account &&
-        (s->account->sign || (s->account->seal && strcmp(s->account->seal, "none") != 0)))
-        return ll_fail(EX_UNAVAILABLE, "letters are not sealed or signed yet");
     if (status == 0 && s->account)
         status = take_server_of(s, s->account);
     if (!s->resolver.resolver)

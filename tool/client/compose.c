@@ -41,7 +41,7 @@ static int put_people(struct ll_send *s, struct ll_buf *out, const char *field, 
     for (size_t i = 0; i < w->n; i++)
         if (!ll_people(ll_slice_str(w->v[i]), &s->arena, &v, &n)) {
             free(v);
-            return ll_fail(EX_DATAERR, "%s: too many addresses", option);
+            return ll_fail(EX_DATAERR, "%s: %s is no list of addresses", option, w->v[i]);
         }
     for (size_t i = 0; i < n; i++) {
         struct ll_mailbox m;

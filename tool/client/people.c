@@ -5,69 +5,22 @@
 
 #include <stdlib.h>
 
-/* Where the first mailbox of a list ends: a comma outside of quotes, comments and brackets. */
-static size_t end_of_one(struct ll_slice list)
-{
-    bool quoted = false;
-    int depth = 0;
-
-    for (size_t i = 0; i < list.n; i++) {
-        uint8_t c = list.p[i];
-
-        if (c == '\\' && (quoted || depth > 0))
-            i++;
-        else if (c == '"' && depth == 0)
-            quoted = !quoted;
-        else if (!quoted && (c == '<' || c == '('))
-            depth++;
-        else if (!quoted && (c == '>' || c == ')'))
-            depth -= depth > 0;
-        else if (c == ',' && !quoted && depth == 0)
-            return i;
-    }
-    return list.n;
-}
-
-/* "Name <local@domain>", or the address alone. */
-static void one_of(struct ll_arena *arena, struct ll_slice text, struct ll_compose_address *ret)
-{
-    size_t open = ll_slice_rfind(text, '<');
-    struct ll_slice name = ll_slice_trim(ll_slice_cut(text, 0, open));
-    struct ll_buf plain = LL_BUF(4096);
-
-    *ret = (struct ll_compose_address){.spec = text};
-    if (open == text.n || text.p[text.n - 1] != '>')
-        return;
-    ret->spec = ll_slice_trim(ll_slice_cut(text, open + 1, text.n - 1));
-    if (name.n > 1 && name.p[0] == '"' && name.p[name.n - 1] == '"') {
-        name = ll_slice_cut(name, 1, name.n - 1);
-        for (size_t i = 0; i < name.n; i++) {
-            if (name.p[i] == '\\' && i + 1 < name.n)
-                i++;
-            ll_buf_putc(&plain, name.p[i]);
-        }
-        name = ll_arena_dup(arena, ll_buf_slice(&plain));
-    }
-    ret->name = name;
-    ll_buf_release(&plain);
-}
-
 bool ll_people(struct ll_slice text, struct ll_arena *arena, struct ll_compose_address **v,
                size_t *n)
 {
-    while (text.n > 0) {
-        size_t end = end_of_one(text);
-        struct ll_slice one = ll_slice_trim(ll_slice_cut(text, 0, end));
-        struct ll_compose_address *more =
-            *n < LL_PEOPLE_MAX ? reallocarray(*v, *n + 1, sizeof(**v)) : NULL;
+    struct ll_msg_address *list = NULL;
+    struct ll_compose_address *more;
+    size_t n_list = 0;
 
-        if (!more)
-            return false;
-        *v = more;
-        text = ll_slice_skip(text, end + 1);
-        if (one.n > 0)
-            one_of(arena, one, &more[(*n)++]);
-    }
+    if (ll_msg_named_addresses(text, arena, &list, &n_list) != LL_MSG_OK)
+        return false;
+    more = reallocarray(*v, *n + n_list + 1, sizeof(**v));
+    if (!more)
+        return false;
+    *v = more;
+    for (size_t i = 0; i < n_list; i++)
+        more[(*n)++] = (struct ll_compose_address){
+            .name = list[i].name, .spec = list[i].spec, .group = list[i].group};
     return true;
 }
 
@@ -97,7 +50,7 @@ enum ll_compose_error ll_people_ascii_field(struct ll_slice name, struct ll_slic
     else if (!has_addresses(name))
         e = ll_compose_field_text(out, field, ll_buf_slice(&plain));
     else if (!ll_people(ll_buf_slice(&plain), arena, &v, &n))
-        e = LL_COMPOSE_RESOURCE;
+        e = LL_COMPOSE_ADDRESS;
     for (size_t i = 0; i < n && e == LL_COMPOSE_OK; i++)
         if (!ll_is_ascii(v[i].spec))
             e = LL_COMPOSE_ADDRESS;

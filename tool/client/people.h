@@ -7,11 +7,9 @@
 
 #include "letterlock/compose.h"
 
-#define LL_PEOPLE_MAX 10000 /* mailboxes of one list */
-
 /* Appends the mailboxes of "Name <local@domain>, local@domain (comment), ..." to *v (the caller
- * frees it). Slices borrow from text, or are the arena's. Whether an address is one, nobody has
- * looked. False: too many, or no memory. */
+ * frees it); slices are the arena's. Whether an address is one, nobody has looked. False: no list
+ * of addresses, too many, or no memory. */
 bool ll_people(struct ll_slice text, struct ll_arena *, struct ll_compose_address **v, size_t *n);
 
 /* Appends a field with the octets above 127 of its body in encoded words (RFC 2047), for what has

@@ -1,6 +1,6 @@
 /* See tool/client/send.h: --dry-run, what would be done. */
 #include "io/clock.h"
-#include "tool/client/send.h"
+#include "tool/client/seal.h"
 #include "tool/json_out.h"
 
 #include <stdlib.h>
@@ -102,11 +102,57 @@ static const char *const modes[] = {
     [LL_SMTPC_TLS_IMPLICIT] = "implicit",
 };
 
+/* "one of your own", "verified by you", "not verified" */
+static const char *trust_words(const struct ll_seal_key *k)
+{
+    return k->key.own                             ? "your own"
+           : k->key.trust == LL_KEYSTORE_VERIFIED ? "verified by you"
+                                                  : "not verified by you";
+}
+
+static void tell_seal(const struct ll_send *s)
+{
+    const struct ll_sealing *g = s->sealing;
+
+    if (!g)
+        return;
+    printf("seal: %s\n", ll_seal_method_word(g->seal));
+    if (g->sign != LL_SEAL_NONE)
+        printf("signed: %s by %.*s, key %.*s\n", ll_seal_method_word(g->sign),
+               LL_FMT(g->own.address), LL_FMT(g->own.by[g->sign].key.fingerprint));
+    else
+        puts("signed: no");
+}
+
+static void tell_recipient(const struct ll_send *s, struct ll_slice address)
+{
+    const struct ll_sealing *g = s->sealing;
+    const struct ll_seal_person *p = ll_seal_person(g, address);
+    const struct ll_seal_key *k = p ? &p->by[g->seal] : NULL;
+
+    printf("to: <%.*s>%s\n", LL_FMT(address),
+           p && p->hidden && g->seal != LL_SEAL_NONE ? " in a letter of its own" : "");
+    if (!k || g->seal == LL_SEAL_NONE)
+        return;
+    printf("  key %.*s, %s\n", LL_FMT(k->key.fingerprint), trust_words(k));
+    for (size_t i = 0; i < k->key.n_found; i++) {
+        struct ll_buf place = LL_BUF(2048);
+
+        ll_escape(&place, k->key.found[i].place, 200);
+        printf("  found: %s%s%.*s\n", ll_keystore_source_text(k->key.found[i].source),
+               place.n > 0 ? " " : "", LL_FMT(ll_buf_slice(&place)));
+        ll_buf_release(&place);
+    }
+    printf("  %s\n", ll_keystore_choice_text(k->choice));
+}
+
 static void tell_domain(const struct ll_send *s, const struct domain_plan *d)
 {
+    unsigned port = s->server ? 25 : s->port;
+
     printf("%.*s:%s\n", LL_FMT(d->domain), d->secure ? " (signed with DNSSEC)" : "");
     for (size_t i = 0; i < d->n_mx; i++) {
-        printf("  MX %u %s:%u", d->mx[i].preference, d->mx[i].host.text, s->server ? 25 : s->port);
+        printf("  MX %u %s:%u", d->mx[i].preference, d->mx[i].host.text, port);
         if (d->tlsa[i] > 0)
             printf(", TLS proven by DANE (%zu TLSA)", d->tlsa[i]);
         putchar('\n');
@@ -122,8 +168,9 @@ static void tell_text(const struct ll_send *s, const struct domain_plan *d, size
     if (s->account)
         printf("account: %s\n", s->account->title);
     printf("from: <%s>\n", s->from.text);
+    tell_seal(s);
     for (size_t i = 0; i < s->n_rcpt; i++)
-        printf("to: <%.*s>\n", LL_FMT(s->rcpt[i].address));
+        tell_recipient(s, s->rcpt[i].address);
     for (size_t i = 0; i < s->n_out; i++)
         printf("size: %zu octets%s%s\n", s->out[i].text.n, s->out[i].eightbit ? ", 8BITMIME" : "",
                s->out[i].smtputf8 ? ", SMTPUTF8" : "");
@@ -158,6 +205,48 @@ static void put_domain(struct ll_json *j, const struct domain_plan *d)
     ll_json_close(j);
 }
 
+static void put_key(struct ll_json *j, const struct ll_seal_key *k)
+{
+    ll_json_str(j, "fingerprint", k->key.fingerprint);
+    ll_json_bool(j, "own", k->key.own);
+    ll_json_cstr(j, "trust", ll_keystore_trust_word(k->key.trust));
+    ll_json_key(j, "found");
+    ll_json_open(j, '[');
+    for (size_t i = 0; i < k->key.n_found; i++) {
+        ll_json_open(j, '{');
+        ll_json_cstr(j, "where", ll_keystore_source_word(k->key.found[i].source));
+        ll_json_str(j, "place", k->key.found[i].place);
+        ll_json_close(j);
+    }
+    ll_json_close(j);
+}
+
+static void put_recipients(struct ll_json *j, const struct ll_send *s)
+{
+    const struct ll_sealing *g = s->sealing;
+    enum ll_seal_method m = g ? g->seal : LL_SEAL_NONE;
+
+    ll_json_cstr(j, "seal", ll_seal_method_word(m));
+    ll_json_cstr(j, "sign", ll_seal_method_word(g ? g->sign : LL_SEAL_NONE));
+    if (g && g->sign != LL_SEAL_NONE)
+        ll_json_str(j, "signer", g->own.by[g->sign].key.fingerprint);
+    ll_json_key(j, "recipients");
+    ll_json_open(j, '[');
+    for (size_t i = 0; i < s->n_rcpt; i++) {
+        const struct ll_seal_person *p = ll_seal_person(g, s->rcpt[i].address);
+
+        ll_json_open(j, '{');
+        ll_json_str(j, "address", s->rcpt[i].address);
+        ll_json_bool(j, "alone", p && p->hidden && m != LL_SEAL_NONE);
+        if (p && m != LL_SEAL_NONE) {
+            put_key(j, &p->by[m]);
+            ll_json_cstr(j, "reason", ll_keystore_choice_text(p->by[m].choice));
+        }
+        ll_json_close(j);
+    }
+    ll_json_close(j);
+}
+
 static void put_letters(struct ll_json *j, const struct ll_send *s)
 {
     ll_json_key(j, "letters");
@@ -185,6 +274,7 @@ static int tell_json(const struct ll_send *s, const struct domain_plan *d, size_
     ll_json_open(&j, '{');
     ll_json_cstr(&j, "account", s->account ? s->account->title : NULL);
     ll_json_str(&j, "from", ll_mailbox_text(&s->from));
+    put_recipients(&j, s);
     put_letters(&j, s);
     ll_json_cstr(&j, "tls", modes[s->tls]);
     if (s->server) {

@@ -14,6 +14,7 @@
 #define LL_SEND_PINS_MAX   8
 #define LL_SEND_ARENA      ((size_t)64 << 20) /* octets of addresses and keys */
 
+struct ll_sealing; /* tool/client/seal.h */
 struct ll_compose_part;
 
 /* One letter as it goes out: what is sealed goes once to those who see each other, and once to each
@@ -42,6 +43,11 @@ struct ll_send {
     const char *subject;
     struct ll_words to, cc, bcc, attach, header;
     bool is_text, is_markdown;
+    /* seals */
+    const char *seal_word, *store, *find_ca;
+    bool sign, no_sign, no_find, find_private;
+    int64_t find_port;
+    struct ll_password_from key_from;
     /* as sendmail(1): local text is mended as programs expect it, names may lack their domain */
     bool sendmail, dots;      /* dots: a line of one dot ends the letter */
     const char *full_name;    /* for a From that is missing; NULL: the user's */
@@ -63,6 +69,7 @@ struct ll_send {
     struct ll_mailbox from;
     struct ll_sent *rcpt;
     size_t n_rcpt;
+    struct ll_sealing *sealing; /* NULL: it is neither sealed nor signed */
     struct ll_outgoing *out;
     size_t n_out;
     struct ll_arena arena;
@@ -79,6 +86,24 @@ struct ll_send {
         {"markdown", 0, LL_OPT_FLAG, &(s).is_markdown, NULL, "it is Markdown: HTML goes along"},   \
     {                                                                                              \
         "attach", 0, LL_OPT_LIST, &(s).attach, "FILE", "attach a file"                             \
+    }
+
+#define LL_SEAL_OPTS(s)                                                                            \
+    {"seal", 0, LL_OPT_TEXT, &(s).seal_word, "HOW", "auto, smime, pgp or none"},                   \
+        {"sign", 0, LL_OPT_FLAG, &(s).sign, NULL, "sign the letter"},                              \
+        {"no-sign",    0,    LL_OPT_FLAG,                                                          \
+         &(s).no_sign, NULL, "do not, though it is sealed or the account says so"},                \
+        {"no-find", 0, LL_OPT_FLAG, &(s).no_find, NULL, "use the keys that are here, ask nobody"}, \
+        {"find-ca", 0, LL_OPT_TEXT, &(s).find_ca, "FILE", "web servers are proven by these CAs"},  \
+        {"find-private",    0,    LL_OPT_FLAG,                                                     \
+         &(s).find_private, NULL, "ask web servers in private networks too"},                      \
+        {"find-port", 0, LL_OPT_NUMBER, &(s).find_port, "N", "web servers listen there, not 443"}, \
+        {"store", 0, LL_OPT_TEXT, &(s).store, "FILE", "keys (~/.local/share/letterlock/keys.db)"}, \
+        {"key-password-file", 0,      LL_OPT_TEXT,                                                 \
+         &(s).key_from.file,  "FILE", "password of the secret key"},                               \
+    {                                                                                              \
+        "key-password-command", 0, LL_OPT_TEXT, &(s).key_from.command, "CMD",                      \
+            "the same, printed by CMD"                                                             \
     }
 
 #define LL_SEND_OPTS(s)                                                                            \
@@ -112,6 +137,10 @@ bool ll_send_composes(const struct ll_send *);
 /* Makes the letter, or puts files to a ready one. words: the recipients that were named without an
  * option: without --to, --cc and --bcc they are To. 0 or a status. */
 int ll_send_compose(struct ll_send *, const struct ll_words *words);
+/* Signs and seals what was asked to be, and gives ll_send what goes out. 0 or a status; then
+ * nothing may be sent. */
+int ll_send_seal(struct ll_send *);
+void ll_send_seal_release(struct ll_send *);
 /* Takes text (and leaves it empty) as what goes out to those recipients. 0 or a status. */
 int ll_send_add(struct ll_send *, struct ll_buf *text, struct ll_sent *rcpt, size_t n_rcpt);
 void ll_send_release(struct ll_send *);
