@@ -7,6 +7,7 @@ enum fate {
     SHOW,        /* by its type */
     ATTACH,      /* listed, whatever it is: a relative of what is shown */
     ALTERNATIVE, /* listed as another form */
+    LEFT,        /* within another form: its texts are left out, its files are listed */
     SKIP         /* it, and all within */
 };
 
@@ -161,7 +162,10 @@ static void give_children(struct walk *w, size_t i)
     if (p->child == LL_MIME_NONE)
         return;
     if (w->fate[i] != SHOW) {
-        give(w, p, w->fate[i] == ATTACH ? ATTACH : SKIP);
+        give(w, p,
+             w->fate[i] == ATTACH                              ? ATTACH
+             : w->fate[i] == ALTERNATIVE || w->fate[i] == LEFT ? LEFT
+                                                               : SKIP);
     } else if (ll_mime_is(p, "multipart", "alternative")) {
         give(w, p, ALTERNATIVE);
         w->fate[choose(w, p)] = SHOW;
@@ -303,7 +307,8 @@ bool ll_unseal_parts(struct ll_unseal *u, uint8_t number)
         give_children(&w, i);
         if (w.fate[i] == SHOW)
             show(&w, i);
-        else if (w.fate[i] == ATTACH && (leaf || (p->flags & LL_MIME_MESSAGE)))
+        else if ((leaf || (p->flags & LL_MIME_MESSAGE)) &&
+                 (w.fate[i] == ATTACH || (w.fate[i] == LEFT && !ll_mime_is(p, "text", NULL))))
             attach(&w, i);
         else if (w.fate[i] == ALTERNATIVE)
             add(&w, LL_UNSEAL_ALTERNATIVE, p, 0);

@@ -1,6 +1,8 @@
 """People with keys of GnuPG and OpenSSL, who seal and sign letters as their programs do; and the
 store of the one who reads them."""
 import os
+import pty
+import select
 import subprocess
 import tempfile
 
@@ -182,3 +184,87 @@ def encrypted(armor, boundary="enc"):
 def cms(der, kind="enveloped-data"):
     return (f"Content-Type: application/pkcs7-mime; smime-type={kind}; name=smime.p7m\n"
             f"Content-Transfer-Encoding: base64\n\n{base64(der)}")
+
+
+class Mutt:
+    """mutt(1) with GnuPG (through GPGME), that writes what it would send into a file."""
+
+    def __init__(self, folder, gnupg, address):
+        self.folder, self.gnupg, self.address = folder, gnupg, address
+        os.makedirs(folder)
+        os.mkdir(os.path.join(folder, "Mail"))
+        self.sent = os.path.join(folder, "sent")
+        self.put("sendmail", f"#!/bin/sh\ncat > {self.sent}\n", 0o755)
+
+    def put(self, name, text, mode=0o600):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def letter(self, to, body, **settings):
+        rc = self.put("muttrc", "".join(f"set {k}={v}\n" for k, v in {
+            "from": f'"{self.address}"', "use_from": "yes", "realname": '"Alice"', "copy": "no",
+            "sendmail": f'"{self.folder}/sendmail"', "sendmail_wait": "0", "crypt_use_gpgme": "yes",
+            "hostname": "example.org", "use_envelope_from": "no", "editor": "true",
+            "abort_unmodified": "no", "fast_reply": "yes", "edit_headers": "no", **settings}.items()))
+        text = self.put("body", body)
+        env = dict(os.environ, HOME=self.folder, GNUPGHOME=self.gnupg.home, TERM="xterm")
+        # Without a terminal mutt neither signs nor encrypts: it gets one, and answers.
+        pid, tty = pty.fork()
+        if pid == 0:
+            os.execvpe("mutt", ["mutt", "-n", "-F", rc, "-s", "Lunch", "-i", text, "--", to], env)
+        try:
+            self.answer(tty)
+        finally:
+            os.close(tty)
+            _, status = os.waitpid(pid, 0)
+        assert status == 0
+        with open(self.sent, "rb") as f:
+            return f.read()
+
+    @staticmethod
+    def answer(tty):
+        seen, asked = b"", [(b"To: ", b"\n"), (b"y:Send", b"y"), (b"keys matching <", b"\n"),
+                            (b"really want to use the key", b"y")]
+        while select.select([tty], [], [], 20)[0]:
+            try:
+                more = os.read(tty, 4096)
+            except OSError:
+                return
+            if not more:
+                return
+            seen += more
+            for one in [a for a in asked if a[0] in seen]:
+                asked.remove(one)
+                os.write(tty, one[1])
+        raise AssertionError(seen[-500:])
+
+
+class Gpgsm:
+    """GnuPG's S/MIME, with a CA that it trusts and one person's certificate."""
+
+    def __init__(self, home, ca, who, password="x"):
+        self.home = home
+        os.makedirs(home, mode=0o700)
+        cert, key = who
+        p12 = os.path.join(home, "who.p12")
+        self.put("gpgsm.conf", "disable-crl-checks\ndisable-dirmngr\nbatch\npinentry-mode loopback\n")
+        self.put("gpg-agent.conf", "allow-loopback-pinentry\n")
+        sha1 = run("openssl", "x509", "-in", ca.cert, "-noout", "-fingerprint", "-sha1").decode()
+        self.put("trustlist.txt", sha1.split("=")[1].strip() + " S relax\n")
+        run("openssl", "pkcs12", "-export", "-legacy", "-inkey", key, "-in", cert, "-out", p12,
+            "-passout", f"pass:{password}")
+        self("--import", ca.cert)
+        self("--passphrase-fd", "0", "--import", p12, input=password.encode() + b"\n")
+
+    def put(self, name, text):
+        with open(os.path.join(self.home, name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def __call__(self, *args, **kw):
+        return run("gpgsm", "--homedir", self.home, *args, **kw)
+
+    def close(self):
+        run("gpgconf", "--homedir", self.home, "--kill", "all")

@@ -9,15 +9,17 @@
  */
 
 /* A key that cannot be read any more is passed over: the letter may need another one. */
-static void add_pgp(struct ll_ring *r, struct ll_slice octets)
+static enum ll_seal_error add_pgp(struct ll_ring *r, struct ll_slice octets)
 {
     struct ll_arena scratch;
+    enum ll_seal_error e;
     struct ll_slice *names;
     size_t n;
 
     ll_arena_init(&scratch, LL_RING_ROOM);
-    ll_pgp_import(r->pgp, octets, r->now, &scratch, &names, &n);
+    e = ll_pgp_import(r->pgp, octets, r->now, &scratch, &names, &n);
     ll_arena_release(&scratch);
+    return e;
 }
 
 static void add_cert(struct ll_ring *r, const struct ll_keystore_key *k)
@@ -33,14 +35,18 @@ static void add_cert(struct ll_ring *r, const struct ll_keystore_key *k)
 static int add_secret(struct ll_ring *r, struct ll_keystore *store, const struct ll_keystore_key *k)
 {
     struct ll_buf secret = LL_BUF(LL_KEYSTORE_KEY_MAX), err = LL_BUF(1024);
+    enum ll_seal_error e = LL_SEAL_OK;
     int status = 0;
 
     if (ll_keystore_secret(store, k->kind, k->fingerprint, &secret, &err) != LL_KEYSTORE_OK)
         status = ll_fail_text(EX_UNAVAILABLE, &err);
     else if (k->kind == LL_SEAL_PGP)
-        add_pgp(r, ll_buf_slice(&secret));
+        e = add_pgp(r, ll_buf_slice(&secret));
     else
-        ll_smime_add_key(r->smime, ll_buf_slice(&secret), LL_LIT(""), NULL, NULL);
+        e = ll_smime_add_key(r->smime, ll_buf_slice(&secret), LL_LIT(""), NULL, NULL);
+    if (e != LL_SEAL_OK)
+        ll_fail(0, "warning: your own key %.*s is not used: %s", LL_FMT(k->fingerprint),
+                ll_seal_error_text(e));
     ll_buf_wipe(&secret);
     ll_buf_release(&err);
     return status;

@@ -206,6 +206,10 @@ static const struct {
     {ALICE "Content-Type: multipart/alternative; boundary=a\n\n--a\n" TEXT(" ") NEXT("a")
          HTML("<p>") END("a"),
      "letter other html(<p>)", 0},
+    /* what Apple Mail makes: files lie within the form that is not shown */
+    {ALICE "Content-Type: multipart/alternative; boundary=a\n\n--a\n" TEXT("hi") NEXT("a")
+         MIXED("c") HTML("<p>") NEXT("c") "Content-Type: image/png\n\nx\n" END("c") END("a"),
+     "letter text(hi) other file", 0},
     {ALICE "Content-Type: multipart/related; boundary=a; start=\"<r@x>\"\n\n--a\nContent-Type: "
            "image/png\n\nx\n--a\nContent-ID: <r@x>\n" HTML("<p>") END("a"),
      "letter file html(<p>)", 0},
@@ -308,7 +312,7 @@ static const struct {
      "letter !errant text(hi) text(x)", 0},
     {ALICE "Content-Type: multipart/alternative; boundary=a\n\n--a\n" TEXT("mine") NEXT("a")
          SIGNED("b", TEXT("hers"), GOOD) END("a"),
-     "letter text(mine) other", 0},
+     "letter text(mine) other file", 0},
     {ALICE "Content-Type: multipart/related; boundary=a\n\n--a\n" TEXT("mine") NEXT("a")
          SIGNED("b", TEXT("hers"), GOOD) END("a"),
      "letter text(mine) file file", 0},
