@@ -5,6 +5,8 @@
  */
 #include "daemon/front/front.h"
 #include "io/log.h"
+#include "io/clock.h"
+#include "letterlock/dmarc_failure.h"
 #include "letterlock/dmarc_report.h"
 
 #include <string.h>
@@ -102,6 +104,44 @@ static void tell_seen(struct session *s, const struct letter *l, const struct fo
     ll_buf_release(&policy);
 }
 
+/* ---- failure reports (RFC 9991) -----------------------------------------------------------------
+ */
+
+static const char *delivery_of(enum ll_fate fate)
+{
+    return fate == LL_FATE_REJECT ? "reject" : fate == LL_FATE_JUNK ? "spam" : "delivered";
+}
+
+static void tell_failed(struct session *s, const struct letter *l, const struct found *found)
+{
+    const struct ll_check_result *r = found->result;
+    struct ll_buf feedback = LL_BUF(LL_DMARC_FEEDBACK_MAX), header = LL_BUF(LL_DMARC_HEADER_MAX);
+    struct ll_msg m = {.type = LL_MSG_DMARC_FAILED, .fd = -1};
+    char ip[LL_IP_TEXT];
+    struct ll_dmarc_failure f = {.authserv_id = front_authserv_id(s->front),
+                                 .hostname = ll_slice_str(s->front->proc->conf->hostname),
+                                 .source = ll_slice_str(front_client(s, ip)),
+                                 .mail_from = front_letter_reverse(l),
+                                 .delivery = delivery_of(found->fate),
+                                 .unix_s = ll_unix_s(),
+                                 .spf = r->have_spf ? &r->spf : NULL,
+                                 .dkim = r->dkim,
+                                 .n_dkim = r->n_dkim,
+                                 .dmarc = &r->dmarc};
+
+    if (ll_dmarc_failure_wanted(&f, found->header) && ll_dmarc_failure_feedback(&f, &feedback) &&
+        ll_dmarc_failure_header(found->header, &header)) {
+        m.dmarc_failed.domain = r->dmarc.policy_domain;
+        m.dmarc_failed.org = r->dmarc.org_domain;
+        m.dmarc_failed.ruf = r->dmarc.record.ruf;
+        m.dmarc_failed.feedback = ll_buf_slice(&feedback);
+        m.dmarc_failed.header = ll_buf_slice(&header);
+        put_msg(s->front, &m);
+    }
+    ll_buf_release(&feedback);
+    ll_buf_release(&header);
+}
+
 void front_tell(struct session *s, const struct letter *l, const struct found *found)
 {
     const struct ll_conf *c = s->front->proc->conf;
@@ -112,4 +152,6 @@ void front_tell(struct session *s, const struct letter *l, const struct found *f
         return;
     if (c->dmarc_reports && r->record.rua.n > 0)
         tell_seen(s, l, found);
+    if (c->failure_reports && r->record.ruf.n > 0)
+        tell_failed(s, l, found);
 }

@@ -107,8 +107,36 @@ static void write_aggregate(struct due *d, struct ll_buf *out)
     ll_buf_release(&subject);
 }
 
+/* RFC 6591 3.1: for people, for programs, and of the letter what we show. */
+static void write_failure(struct due *d, struct ll_buf *out)
+{
+    struct ll_cursor c = ll_cursor(ll_buf_slice(&d->content));
+    struct ll_slice feedback = ll_cur_str32(&c), header = ll_cur_str32(&c);
+    struct ll_buf subject = LL_BUF(TEXT_MAX), id = LL_BUF(2 * RANDOM + 1);
+    uint8_t random[RANDOM];
+
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random) || c.failed)
+        out->failed = true;
+    ll_hex_encode(&id, ll_slice(random, sizeof(random)));
+    ll_buf_printf(&subject, "DMARC failure report: a letter in the name of %.*s",
+                  LL_FMT(d->domain));
+    head_of(d, ll_buf_slice(&subject), ll_buf_slice(&id),
+            "multipart/report; report-type=feedback-report", out);
+    ll_buf_printf(out,
+                  "A letter that says it is of %.*s did not prove it here.\r\n"
+                  "This report (RFC 9991) is sent because the DMARC record asks for it (ruf).\r\n"
+                  "--%.*s\r\nContent-Type: message/feedback-report\r\n\r\n%.*s"
+                  "\r\n--%.*s\r\nContent-Type: text/rfc822-headers\r\n\r\n%.*s"
+                  "\r\n--%.*s--\r\n",
+                  LL_FMT(d->domain), LL_FMT(ll_buf_slice(&id)), LL_FMT(feedback),
+                  LL_FMT(ll_buf_slice(&id)), LL_FMT(header), LL_FMT(ll_buf_slice(&id)));
+    ll_buf_release(&subject);
+    ll_buf_release(&id);
+}
+
 typedef void (*writer)(struct due *, struct ll_buf *);
-static const writer writers[] = {[LL_DUE_AGGREGATE] = write_aggregate};
+static const writer writers[LL_DUE_KINDS] = {
+    [LL_DUE_AGGREGATE] = write_aggregate, [LL_DUE_FAILURE] = write_failure};
 
 /* ---- storing ------------------------------------------------------------------------------------
  */

@@ -110,6 +110,43 @@ static int content_of(struct tally *t, const struct ll_report_due *d, struct ll_
     return fd;
 }
 
+/* ---- failure reports ----------------------------------------------------------------------------
+ */
+
+static bool too_many(struct tally *t, struct ll_slice domain, struct ll_buf *err)
+{
+    int64_t since = ll_unix_s() - HOUR_S;
+
+    return ll_report_out_failures(t->out, domain, since, err) >= TALLY_FAILURES_DOMAIN ||
+           ll_report_out_failures(t->out, LL_LIT(""), since, err) >= TALLY_FAILURES_ALL ||
+           err->n > 0;
+}
+
+/* Beyond the rates a letter is in the aggregate report alone (RFC 9991: rate limiting). */
+int due_failed(struct ll_peer *peer, const struct ll_msg *m)
+{
+    struct tally *t = peer->proc->state;
+    const struct ll_m_dmarc_failed *f = &m->dmarc_failed;
+    struct ll_buf content = LL_BUF(LL_IPC_FRAME_MAX), err = LL_BUF(4096);
+    struct ll_dns_name domain, org;
+
+    if (!ll_dns_name_parse(f->domain, &domain) || !ll_dns_name_parse(f->org, &org) ||
+        f->ruf.n > TALLY_RUA_MAX)
+        return -1;
+    if (!t->proc->conf->failure_reports || !tally_out(t))
+        return 0;
+    ll_buf_str32(&content, f->feedback);
+    ll_buf_str32(&content, f->header);
+    if (!content.failed && !too_many(t, ll_dns_name_slice(&domain), &err))
+        ll_report_out_failed(t->out, ll_dns_name_slice(&domain), ll_dns_name_slice(&org), f->ruf,
+                             ll_buf_slice(&content), ll_unix_s(), &err);
+    tally_out_failed(t, &err);
+    ll_buf_release(&content);
+    ll_buf_release(&err);
+    due_go(t);
+    return 0;
+}
+
 /* ---- the end of one -----------------------------------------------------------------------------
  */
 
@@ -204,7 +241,7 @@ static bool is_full(struct tally *t, const struct ll_report_due *d, struct ll_bu
 
 static bool is_off(const struct ll_conf *c, const struct ll_report_due *d)
 {
-    bool off = d->kind == LL_DUE_AGGREGATE && !c->dmarc_reports;
+    bool off = d->kind == LL_DUE_AGGREGATE ? !c->dmarc_reports : !c->failure_reports;
 
     for (size_t i = 0; !off && c->dmarc_reports_except[i]; i++) {
         struct ll_dns_name name;

@@ -86,5 +86,6 @@ const struct ll_role_ops ll_role_tally = {
            [LL_MSG_JOB_SMALL] = intake_job_small,
            [LL_MSG_READ_ANSWER] = intake_read,
            [LL_MSG_DMARC_SEEN] = count_seen,
+           [LL_MSG_DMARC_FAILED] = due_failed,
            [LL_MSG_DUE_DONE] = due_done},
 };

@@ -28,6 +28,10 @@
 #define TALLY_RUA_MAX      4096 /* octets of a domain's list of addresses */
 #define TALLY_DUE_MAX      8    /* reports that post has in hand; daemon/post/due.c knows it too */
 #define TALLY_HOST_HOUR    500  /* aggregate reports an hour to addresses of one host */
+/* Failure reports an hour; whoever forges a domain's letters by the thousand makes no flood of
+ * them. */
+#define TALLY_FAILURES_DOMAIN 10
+#define TALLY_FAILURES_ALL    200
 
 struct due_slot {
     struct ll_report_due due; /* id 0: free */
@@ -72,8 +76,9 @@ int count_seen(struct ll_peer *, const struct ll_msg *); /* DMARC_SEEN */
 void count_tick(struct tally *);
 
 /* due.c */
-int due_done(struct ll_peer *, const struct ll_msg *); /* DUE_DONE */
-void due_go(struct tally *);                           /* hands over what is due, if it can */
+int due_failed(struct ll_peer *, const struct ll_msg *); /* DMARC_FAILED */
+int due_done(struct ll_peer *, const struct ll_msg *);   /* DUE_DONE */
+void due_go(struct tally *);                             /* hands over what is due, if it can */
 void due_post_down(struct tally *);
 
 #endif

@@ -84,6 +84,8 @@ struct ll_spf_result {
     bool explanation_theirs;     /* it is the domain's text (exp=), not our default */
     struct ll_slice term;    /* that decided: "-all", "ip4:192.0.2.1"; "default": none matched */
     struct ll_slice problem; /* of none, temperror and permerror: a sentence; else empty */
+    struct ll_slice record;  /* the one that decided, of `from`; empty: none was found */
+    struct ll_slice from;    /* its domain; another than `domain` after redirect= */
     unsigned terms;          /* terms that asked DNS */
     unsigned voids;
     unsigned needs; /* questions asked; at most LL_SPF_NEEDS_MAX */

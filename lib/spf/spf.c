@@ -460,6 +460,8 @@ bool ll_spf_result(const struct ll_spf *s, struct ll_spf_result *ret)
         .explanation_theirs = s->explanation_theirs,
         .term = ll_buf_slice(&s->decided),
         .problem = ll_buf_slice(&s->problem),
+        .record = ll_buf_slice(&s->frame[0].record),
+        .from = ll_dns_name_slice(&s->frame[0].domain),
         .terms = s->terms,
         .voids = s->voids,
         .needs = s->needs,
