@@ -34,7 +34,7 @@ static int make_pgp(struct ll_keys *k, const struct make *m, struct ll_slice add
 {
     struct ll_pgp *ring = ll_pgp_new();
     struct ll_buf id = LL_BUF(LL_PGP_USER_ID_MAX);
-    struct ll_slice print;
+    struct ll_slice print = {NULL, 0};
     enum ll_seal_error e = LL_SEAL_RESOURCE;
     int status;
 
@@ -51,7 +51,7 @@ static int make_smime(struct ll_keys *k, const struct make *m, struct ll_slice a
                       uint32_t lifetime, struct ll_slice password, struct ll_stored *s)
 {
     struct ll_smime *in = ll_smime_new();
-    struct ll_slice print;
+    struct ll_slice print = {NULL, 0};
     enum ll_seal_error e = LL_SEAL_RESOURCE;
     enum ll_smime_kind kind = LL_SMIME_RSA;
     int status;
