@@ -1,6 +1,8 @@
 """letterlock send seals: real programs open what arrives; nothing goes out that should not."""
+import base64
 import email
 import email.policy
+import hashlib
 import json
 import os
 import pty
@@ -13,7 +15,11 @@ import tempfile
 import time
 
 import pytest
+from harness.certs import Authority
+from harness.dnssec import SignedServer
+from harness.dnsserver import DnsServer
 from harness.server import LETTERLOCK, Server
+from harness.webserver import WebServer
 
 CANARY = "canary-4711-grün"
 SUBJECT = "Hidden subject 0815"
@@ -402,6 +408,84 @@ def test_sealed_letters_are_not_sealed_again(alpha, people, home):
     p = home.send("--seal", "auto", "bob@alpha.test", text=raw, status=65)
     assert "the letter is sealed already" in p.stderr.decode()
 
+
+# ---- keys that the domain publishes -------------------------------------------------------------
+
+def ask(home, dns, *args, status=0, text=TEXT):
+    anchor = home.path / "anchor"
+    anchor.write_text(getattr(dns, "anchor", "") + "\n")
+    return home.letterlock("send", "--resolver", dns.address, "--dns-timeout", "1", "--trust-anchor",
+                           str(anchor) if anchor.stat().st_size > 1 else "/dev/null", *args, input=text.encode(),
+                           status=status)
+
+
+def test_a_web_key_directory_is_asked(alpha, people, home):
+    home.know(people.path(USERS[0], "sec"))
+    theirs = ["--store", str(home.path / "theirs.db")]
+    home.letterlock("keys", "import", *theirs, people.path("bob@alpha.test", "pub"))
+    (home.path / "root").mkdir()
+    home.letterlock("keys", "export", *theirs, "--wkd", str(home.path / "root"), "bob@alpha.test")
+    ca = Authority(home.path)
+    n = counts(alpha)
+    with DnsServer(["openpgpkey.alpha.test. A 127.0.0.1"]) as dns, \
+            WebServer(home.path / "root", ca.issue("openpgpkey.alpha.test")) as web:
+        args = ["--seal", "pgp", "--find-ca", ca.file, "--find-private", "--find-port", str(web.port), "-s", SUBJECT]
+        o = json.loads(ask(home, dns, *args, "--dry-run", "--json", "bob@alpha.test").stdout)
+        assert o["recipients"][0]["found"][0]["where"] == "wkd"
+        assert o["recipients"][0]["fingerprint"] == people.fingerprint("bob@alpha.test")
+        assert o["recipients"][0]["trust"] == "undecided"
+        ask(home, dns, *args, "bob@alpha.test")
+        assert len(web.asked) == 1  # the store has it since
+        said = ask(home, dns, *args, "carol@alpha.test", status=69).stderr.decode()
+        assert "carol@alpha.test: OpenPGP: no key is known, and none is published" in said
+    pgp_open(people, arrived(alpha, n, ["bob@alpha.test"])["bob@alpha.test"])
+    with DnsServer(silent=["alpha.test."]) as dns:
+        said = ask(home, dns, "--seal", "pgp", "-s", "x", "dave@alpha.test", status=75).stderr.decode()
+        assert "the domain could not be asked for one now; try again later" in said
+
+
+def test_smimea_is_asked_and_the_transport_is_told(alpha, people, home):
+    home.know(people.path(USERS[0], "id"))
+    der = run(["openssl", "x509", "-in", people.path("bob@alpha.test", "crt"), "-outform", "DER"]).stdout
+    name = hashlib.sha256(b"bob").hexdigest()[:56]
+    records = [f"{name}._smimecert.alpha.test. SMIMEA 3 0 0 {der.hex()}", "alpha.test. MX 10 mx.alpha.test.",
+               "mx.alpha.test. A 127.0.0.1", "_25._tcp.mx.alpha.test. TLSA 3 1 1 " + "ab" * 32,
+               '_mta-sts.alpha.test. TXT "v=STSv1; id=20261126;"']
+    with SignedServer(records, zone="alpha.test.") as dns:
+        args = ["--seal", "smime", "--dry-run", "-s", "x", "bob@alpha.test"]
+        o = json.loads(ask(home, dns, *args, "--json").stdout)
+        assert o["seal"] == "smime" and o["recipients"][0]["found"][0]["where"] == "smimea"
+        assert o["domains"] == [{"domain": "alpha.test", "dnssec": True, "mx": [
+            {"host": "mx.alpha.test", "preference": 10, "tlsa": 1}], "mta_sts": "20261126", "reason": None}]
+        text = ask(home, dns, *args).stdout.decode()
+        assert "MX 10 mx.alpha.test:25, TLS proven by DANE (1 TLSA)" in text
+        assert "MTA-STS policy announced (id 20261126)" in text and "found: published in signed DNS (SMIMEA)" in text
+        assert "no trusted authority vouches for the certificate" in text
+
+
+# ---- Autocrypt ----------------------------------------------------------------------------------
+
+def test_the_own_key_goes_along(alpha, people, home):
+    def autocrypt(*args, **kw):
+        n = counts(alpha)
+        home.send(*args, **kw)
+        return parse(arrived(alpha, n, ["bob@alpha.test"])["bob@alpha.test"]).get_all("Autocrypt", [])
+
+    compose = ["--to", "bob@alpha.test", "-s", "x"]
+    assert autocrypt(*compose) == []
+    home.know(people.path(USERS[0], "sec"))
+    (field,) = autocrypt(*compose)
+    assert field.startswith("addr=ann@alpha.test; keydata=") and "prefer-encrypt" not in field
+    (home.path / "key").write_bytes(base64.b64decode(field.split("keydata=")[1]))
+    out = people.gpg("--with-colons", "--show-keys", str(home.path / "key")).stdout.decode()
+    assert people.fingerprint(USERS[0]).upper() in out
+    # A ready letter of another author, or with a field of its own, stays as it is.
+    ready = "From: {}\nTo: bob@alpha.test\nSubject: x\n{}\nx\n"
+    assert autocrypt("bob@alpha.test", text=ready.format("ann@alpha.test", "Autocrypt: mine\n")) == ["mine"]
+    home.config.write_text(home.config.read_text().replace("from =", "autocrypt = mutual from ="))
+    assert "prefer-encrypt=mutual" in autocrypt(*compose)[0]
+    home.config.write_text(home.config.read_text().replace("mutual", "no"))
+    assert autocrypt(*compose) == []
 
 # ---- mutt, with gpg and openssl as it calls them ------------------------------------------------
 

@@ -14,12 +14,12 @@ static int store_fault(struct ll_buf *err)
 /* S/MIME: a certificate that no CA vouches for is taken as an OpenPGP key is: on first use. What is
  * expired, revoked, weak or meant for something else is not. */
 static const char *check_cert(struct ll_sealing *g, struct ll_slice address,
-                              const struct ll_keystore_key *key)
+                              const struct ll_keystore_key *key, bool *ret_trusted)
 {
-    enum ll_smime_fault fault;
+    enum ll_smime_fault fault = ll_smime_check(g->smime, key->fingerprint, LL_SMIME_ENCRYPT,
+                                               address, g->now, &g->s->arena, NULL);
 
-    fault = ll_smime_check(g->smime, key->fingerprint, LL_SMIME_ENCRYPT, address, g->now,
-                           &g->s->arena, NULL);
+    *ret_trusted = fault == LL_SMIME_FAULT_OK;
     if (fault == LL_SMIME_FAULT_OK || fault == LL_SMIME_FAULT_UNTRUSTED)
         return NULL;
     return ll_smime_fault_text(fault);
@@ -62,7 +62,8 @@ static int look(struct ll_sealing *g, struct ll_seal_person *p, enum ll_seal_met
     if (k->found)
         status = ll_seal_load(g, &k->key, false);
     if (k->found && status == 0)
-        k->fault = m == LL_SEAL_PGP ? check_pgp(g, &k->key) : check_cert(g, p->address, &k->key);
+        k->fault = m == LL_SEAL_PGP ? check_pgp(g, &k->key)
+                                    : check_cert(g, p->address, &k->key, &k->trusted);
     ll_buf_release(&err);
     return status;
 }

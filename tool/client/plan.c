@@ -144,6 +144,8 @@ static void tell_recipient(const struct ll_send *s, struct ll_slice address)
         ll_buf_release(&place);
     }
     printf("  %s\n", ll_keystore_choice_text(k->choice));
+    if (g->seal == LL_SEAL_SMIME && !k->trusted)
+        puts("  no trusted authority vouches for the certificate");
 }
 
 static void tell_domain(const struct ll_send *s, const struct domain_plan *d)

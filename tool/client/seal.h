@@ -20,7 +20,8 @@
 /* What seals a letter to one person, by one method. */
 struct ll_seal_key {
     bool found;
-    bool later; /* not found now; a look-up failed */
+    bool later;   /* not found now; a look-up failed */
+    bool trusted; /* S/MIME: a CA that the user trusts vouches for it */
     struct ll_keystore_key key;
     enum ll_keystore_choice choice;
     const struct ll_keystore_key *other; /* undecided, found beside it; or NULL */
