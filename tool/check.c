@@ -88,6 +88,7 @@ static int check_dns(struct ll_check *c, struct ll_resolver_from *from)
     if (!r)
         return EX_CONFIG;
     ll_check_records(c, r);
+    ll_check_reports(c, r);
     ll_resolver_free(r);
     return 0;
 }

@@ -31,5 +31,6 @@ void ll_check_dkim(struct ll_check *);         /* keys, and domains without */
 void ll_check_kernel(struct ll_check *);       /* what of the sandbox this kernel has */
 void ll_check_routes(struct ll_check *);       /* source addresses, backup domains */
 void ll_check_records(struct ll_check *, struct ll_resolver *); /* published against needed */
+void ll_check_reports(struct ll_check *, struct ll_resolver *); /* rua and ruf: can they arrive? */
 
 #endif

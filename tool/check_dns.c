@@ -59,6 +59,8 @@ static bool serves(enum ll_dns_type type, struct ll_slice found, struct ll_slice
     if (type == LL_DNS_MX)
         return ll_slice_caseeq(ll_slice_skip(found, ll_slice_find(found, ' ')),
                                ll_slice_skip(needed, ll_slice_find(needed, ' ')));
+    if (ll_slice_starts(needed, LL_LIT("\"v=DMARC1")))
+        return ll_slice_starts(found, LL_LIT("\"v=DMARC1"));
     n = ll_slice_find(needed, ' ');
     if (ll_slice_starts(needed, LL_LIT("\"v=DKIM1")))
         return false;

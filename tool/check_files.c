@@ -72,6 +72,18 @@ static void check_folder(struct ll_check *c, const char *name, const char *path,
         ll_check_say(c, LL_FINDING_OK, name, "%s", path);
 }
 
+/* The server makes it when it starts; an operator's import may have made it for somebody else. */
+static void check_reports_folder(struct ll_check *c)
+{
+    struct ll_buf path = LL_BUF(4096);
+    struct stat st;
+
+    ll_buf_printf(&path, "%s/reports", c->conf->state_dir);
+    if (ll_buf_str(&path) && stat(ll_buf_str(&path), &st) == 0)
+        check_folder(c, "reports", ll_buf_str(&path), LL_ROLE_TALLY);
+    ll_buf_release(&path);
+}
+
 /* A file that nobody but its role may read. */
 static bool check_secret(struct ll_check *c, const char *area, const char *path, enum ll_role role)
 {
@@ -169,6 +181,7 @@ void ll_check_files(struct ll_check *c)
     check_folder(c, "spool_dir", conf->spool_dir, LL_ROLE_QUEUE);
     check_folder(c, "run_dir", conf->run_dir, LL_ROLE_SUPER);
     check_folder(c, "mail_dir", conf->mail_dir, LL_ROLE_LOCAL);
+    check_reports_folder(c);
     check_accounts(c);
     for (size_t i = 0; i < conf->n_route; i++)
         if (conf->route[i].password_file[0] &&

@@ -185,8 +185,38 @@ static bool put_services(struct ll_records *r, const struct ll_conf *c, const ch
     return ok;
 }
 
+/* Where reports about the domain go: an address in it, else the first; NULL: none is ours. */
+static const char *report_address(const struct ll_conf *c, const char *domain)
+{
+    for (size_t i = 0; c->report_address[i]; i++) {
+        const char *at = strrchr(c->report_address[i], '@');
+
+        if (at && strcasecmp(at + 1, domain) == 0)
+            return c->report_address[i];
+    }
+    return c->report_address[0];
+}
+
+/* RFC 9990 4: reports go to another domain only where that says that it wants them. Where the two
+ * are of one organisation, the record does no harm. */
+static bool put_allowed(struct ll_records *r, const char *domain, const char *address)
+{
+    const char *host = address ? strrchr(address, '@') : NULL;
+    char name[600];
+
+    if (!host || strcasecmp(host + 1, domain) == 0)
+        return true;
+    snprintf(name, sizeof(name), "%s._report._dmarc.%s", domain, host + 1);
+    return put(
+        r, name, "TXT",
+        "DMARC reports about the domain on the left may come to an address in the one on the "
+        "right",
+        false, "\"v=DMARC1;\"");
+}
+
 static bool put_domain(struct ll_records *r, const struct ll_conf *c, const char *domain)
 {
+    const char *reports = report_address(c, domain);
     char dmarc[300];
 
     snprintf(dmarc, sizeof(dmarc), "_dmarc.%s", domain);
@@ -196,8 +226,9 @@ static bool put_domain(struct ll_records *r, const struct ll_conf *c, const char
                "SPF: only the servers of the MX records send mail with envelope senders here",
                false, "\"v=spf1 mx -all\"") &&
            put(r, dmarc, "TXT", "DMARC: begin by watching; demand more when all senders are known",
-               false, "\"v=DMARC1; p=none\"") &&
-           put_services(r, c, domain);
+               false, reports ? "\"v=DMARC1; p=none; rua=mailto:%s\"" : "\"v=DMARC1; p=none\"",
+               reports) &&
+           put_allowed(r, domain, reports) && put_services(r, c, domain);
 }
 
 /* The keys that sign, that will, and that letters on their way still need. */
