@@ -15,9 +15,10 @@
  * der, now, out, ...); ll_smime_verify(s, text, der, now, ...);
  *
  * Pure: no clock (`now` is seconds since 1970, everywhere), no network, no files, no system's list
- * of CAs: what nobody added is not trusted. One exception: a PKCS#12 file that is encrypted with
- * RC2 makes libcrypto load its module "legacy", in a context of its own that nothing else uses.
- * Not thread-safe; several objects may be used by different threads.
+ * of CAs: what nobody added is not trusted. Two exceptions: libcrypto and the C library read
+ * openssl.cnf and the time zone at their first use, which is in ll_smime_new; and a PKCS#12 file
+ * that is encrypted with RC2 makes libcrypto load its module "legacy", in a context of its own that
+ * nothing else uses. Not thread-safe; several objects may be used by different threads.
  *
  * What a peer can send is bounded: LL_SMIME_*_MAX below, before libcrypto sees an octet.
  */
@@ -40,12 +41,12 @@
 #define LL_SMIME_CRLS_MAX       64          /* CRLs, and as many OCSP answers */
 #define LL_SMIME_ADDRESSES_MAX  32          /* of one certificate; the rest is left out */
 #define LL_SMIME_CHAIN_MAX      10          /* certificates from the signer to the anchor */
-#define LL_SMIME_RSA_BITS_MIN   2048     /* RFC 8551 4.3; shorter keys sign and open nothing new */
-#define LL_SMIME_RSA_BITS_MAX   8192     /* more costs CPU and proves nothing more */
-#define LL_SMIME_ITERATIONS     600000   /* PBKDF2 of what we write: about 0.2 s */
-#define LL_SMIME_ITERATIONS_MAX 10000000 /* of what we read */
-#define LL_SMIME_CLOCK_SKEW_S   300      /* by which an OCSP answer may lie in the future */
-#define LL_SMIME_FINGERPRINT    64       /* octets of a fingerprint in words */
+#define LL_SMIME_RSA_BITS_MIN   2048    /* RFC 8551 4.3; shorter keys sign and open nothing new */
+#define LL_SMIME_RSA_BITS_MAX   8192    /* more costs CPU and proves nothing more */
+#define LL_SMIME_ITERATIONS     600000  /* PBKDF2 of what we write: about 0.2 s */
+#define LL_SMIME_ITERATIONS_MAX 5000000 /* of one file that we read, in all: 2 to 5 s */
+#define LL_SMIME_CLOCK_SKEW_S   300     /* by which an OCSP answer may lie in the future */
+#define LL_SMIME_FINGERPRINT    64      /* octets of a fingerprint in words */
 
 struct ll_smime;
 
@@ -108,8 +109,7 @@ void ll_smime_set_revocation(struct ll_smime *, enum ll_smime_revocation);
 enum ll_seal_error ll_smime_ocsp_request(struct ll_smime *, struct ll_slice fingerprint,
                                          struct ll_buf *out);
 
-/* ---- looking ------------------------------------------------------------------------------------
- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 /* What a peer said that it reads (SMIMECapabilities, RFC 8551 2.5.2). ROW(ID, nid, word) */
 #define LL_SMIME_CAPABILITIES(ROW)                                                                 \
@@ -178,8 +178,7 @@ enum ll_seal_error ll_smime_capabilities(struct ll_smime *, struct ll_slice fing
 enum ll_seal_error ll_smime_set_capabilities(struct ll_smime *, struct ll_slice fingerprint,
                                              struct ll_slice der);
 
-/* ---- making keys --------------------------------------------------------------------------------
- */
+/* ---- making keys ----------------------------------------------------------------------------- */
 
 /* ROW(ID, word): RSA opens with every peer; GnuPG 2.2 and NSS cannot seal to P256. */
 #define LL_SMIME_KINDS(ROW)                                                                        \
@@ -203,9 +202,7 @@ enum ll_seal_error ll_smime_generate(struct ll_smime *, struct ll_slice address,
 enum ll_seal_error ll_smime_request(struct ll_smime *, struct ll_slice fingerprint,
                                     struct ll_buf *out);
 
-/* ---- is a certificate good?
- * -----------------------------------------------------------------------
- */
+/* ---- is a certificate good? ------------------------------------------------------------------ */
 
 /* ROW(ID, state of a signature by it, sentence) */
 #define LL_SMIME_FAULTS(ROW)                                                                       \
@@ -242,12 +239,11 @@ enum ll_smime_fault ll_smime_check(struct ll_smime *, struct ll_slice fingerprin
 /* Whether the certificate speaks for the address; nothing else is looked at. */
 bool ll_smime_speaks_for(struct ll_smime *, struct ll_slice fingerprint, struct ll_slice address);
 
-/* ---- writing
- * -------------------------------------------------------------------------------------- NO_KEY: a
- * certificate is not here, or the signer's key. LOCKED. UNUSABLE_KEY: expired, not meant for this
- * use, its key of a kind that cannot do it (ll_smime_check says more; trust and revocation are the
- * caller's to ask). WEAK: RSA below 2048 bits. TOO_LARGE: out is full. RESOURCE. out keeps what it
- * had on failure.
+/* ---- writing ---------------------------------------------------------------------------------
+ * NO_KEY: a certificate is not here, or the signer's key. LOCKED. UNUSABLE_KEY: expired, not meant
+ * for this use, its key of a kind that cannot do it (ll_smime_check says more; trust and revocation
+ * are the caller's to ask). WEAK: RSA below 2048 bits. TOO_LARGE: out is full. RESOURCE.
+ * out keeps what it had on failure.
  */
 
 /* SignedData: RSA PKCS#1 v1.5 (PSS where the key says so) or ECDSA, SHA-256 (SHA-384 for P-384).
@@ -275,9 +271,7 @@ enum ll_seal_error ll_smime_mime_encrypt(struct ll_smime *, const struct ll_slic
                                          size_t n, struct ll_slice entity, int64_t now,
                                          enum ll_smime_content, struct ll_buf *out);
 
-/* ---- reading
- * --------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Verifies a detached signature (DER, base64 undone) of text, octet for octet. OK says that the
  * object could be read; what it proves is in each ret->signature[].state:

@@ -77,8 +77,7 @@ struct ll_slice ll_smime_der(X509 *cert, struct ll_arena *a)
     return ll_slice(p, (size_t)n);
 }
 
-/* ---- addresses
- * ------------------------------------------------------------------------------------ */
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 struct addresses {
     struct ll_arena *a;
@@ -187,8 +186,7 @@ enum ll_seal_error ll_smime_list(struct ll_smime *s, struct ll_slice address, st
     return LL_SEAL_OK;
 }
 
-/* ---- URLs
- * ------------------------------------------------------------------------------------------ */
+/* ---- URLs ------------------------------------------------------------------------------------ */
 
 #define URLS_MAX 8 /* of one kind in one certificate; the rest is left out */
 
@@ -244,8 +242,7 @@ static void access_urls(struct urls *to, X509 *cert, int method)
     AUTHORITY_INFO_ACCESS_free(v);
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------------ */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *group, *word;

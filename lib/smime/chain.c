@@ -41,8 +41,7 @@ enum ll_smime_fault ll_smime_in_time(const X509 *cert, int64_t now)
     return LL_SMIME_FAULT_OK;
 }
 
-/* ---- what libcrypto says ------------------------------------------------------------------------
- */
+/* ---- what libcrypto says --------------------------------------------------------------------- */
 
 /* Codes that are not here are INVALID. */
 static const struct {
@@ -123,8 +122,7 @@ static int on_step(int ok, X509_STORE_CTX *ctx)
     return 0;
 }
 
-/* ---- revocation
- * ----------------------------------------------------------------------------------- */
+/* ---- revocation ------------------------------------------------------------------------------ */
 
 /* Whether one of the certificates that could have issued the CRL did. An unverified CRL never gets
  * to libcrypto: it would push a true one aside. */
@@ -172,8 +170,7 @@ static void revocation(struct ll_smime *s, X509_STORE_CTX *ctx, struct view *v, 
     }
 }
 
-/* ---- the chain
- * ------------------------------------------------------------------------------------ */
+/* ---- the chain ------------------------------------------------------------------------------- */
 
 static X509_STORE *anchors(struct ll_smime *s)
 {

@@ -32,8 +32,7 @@ struct ll_smime {
     enum ll_smime_revocation revocation;
 };
 
-/* ---- store.c ------------------------------------------------------------------------------------
- */
+/* ---- store.c --------------------------------------------------------------------------------- */
 
 /* The entry with this fingerprint; NULL: not here. Invalid after the next addition. */
 struct ll_smime_entry *ll_smime_find(struct ll_smime *, struct ll_slice fingerprint);
@@ -47,9 +46,7 @@ bool ll_smime_is_pem(struct ll_slice);
 int ll_smime_no_password(char *buf, int size, int writing, void *u);
 BIO *ll_smime_source(struct ll_slice); /* reads from the octets, in place */
 
-/* ---- cert.c
- * ---------------------------------------------------------------------------------------
- */
+/* ---- cert.c ---------------------------------------------------------------------------------- */
 
 struct ll_slice ll_smime_name(const X509_NAME *,
                               struct ll_arena *); /* RFC 4514; empty on failure */
@@ -67,9 +64,7 @@ void ll_smime_key_words(const EVP_PKEY *, struct ll_buf *out);
 int64_t ll_smime_time(const ASN1_TIME *t);
 struct ll_slice ll_smime_der(X509 *, struct ll_arena *);
 
-/* ---- capability.c
- * -----------------------------------------------------------------------------------
- */
+/* ---- capability.c ---------------------------------------------------------------------------- */
 
 /* Bits of a DER SMIMECapabilities; 0 for what is none. */
 uint32_t ll_smime_capability_bits(struct ll_slice der);
@@ -77,9 +72,7 @@ uint32_t ll_smime_capability_bits(struct ll_slice der);
 uint32_t ll_smime_entry_capabilities(const struct ll_smime_entry *);
 STACK_OF(X509_ALGOR) * ll_smime_own_capabilities(void);
 
-/* ---- chain.c
- * ----------------------------------------------------------------------------------------
- */
+/* ---- chain.c --------------------------------------------------------------------------------- */
 
 /* Whether its kind of key, key usage and extended key usage allow it (RFC 8550 4.4). */
 enum ll_smime_fault ll_smime_fits(X509 *, enum ll_smime_purpose);
@@ -93,26 +86,20 @@ enum ll_smime_fault ll_smime_chain(struct ll_smime *, X509 *, STACK_OF(X509) * b
 /* An issuer of the certificate that is here, and not itself; NULL: none. */
 X509 *ll_smime_issuer(struct ll_smime *, X509 *);
 
-/* ---- ocsp.c
- * -----------------------------------------------------------------------------------------
- */
+/* ---- ocsp.c ---------------------------------------------------------------------------------- */
 
 enum ll_smime_ocsp { LL_SMIME_OCSP_UNKNOWN, LL_SMIME_OCSP_GOOD, LL_SMIME_OCSP_REVOKED };
 enum ll_smime_ocsp ll_smime_ocsp_status(struct ll_smime *, X509 *cert, X509 *issuer, int64_t now);
 
-/* ---- key.c
- * ------------------------------------------------------------------------------------------
- */
+/* ---- key.c ----------------------------------------------------------------------------------- */
 
 /* Gives a private key to all certificates here that have its public key. *ret: the place of the
  * one at `first`, if it is one of them, else of the one that is valid longest. */
 enum ll_seal_error ll_smime_give_key(struct ll_smime *, EVP_PKEY *, size_t first, size_t *ret);
-/* False: more rounds than LL_SMIME_ITERATIONS_MAX. */
-bool ll_smime_rounds_ok(const X509_ALGOR *pbe);
+/* How often a password is hashed; more than LL_SMIME_ITERATIONS_MAX where nobody can say. */
+int64_t ll_smime_rounds(const X509_ALGOR *pbe);
 
-/* ---- ber.c
- * ------------------------------------------------------------------------------------------
- */
+/* ---- ber.c ----------------------------------------------------------------------------------- */
 
 /* What is looked at before libcrypto parses a CMS object. */
 struct ll_smime_outline {
@@ -126,26 +113,20 @@ enum ll_seal_error ll_smime_outline(struct ll_slice der, struct ll_smime_outline
 enum ll_seal_error ll_smime_parse(struct ll_slice der, struct ll_smime_outline *ret,
                                   CMS_ContentInfo **ret_cms);
 
-/* ---- verify.c
- * ---------------------------------------------------------------------------------------
- */
+/* ---- verify.c -------------------------------------------------------------------------------- */
 
 /* All signatures of a SignedData over the text. */
 enum ll_seal_error ll_smime_signatures(struct ll_smime *, CMS_ContentInfo *, struct ll_slice text,
                                        int64_t now, struct ll_arena *, struct ll_opened *ret);
 
-/* ---- ed25519.c
- * ---------------------------------------------------------------------------------------
- */
+/* ---- ed25519.c ------------------------------------------------------------------------------- */
 
 /* The DER of the signed attributes as they are signed (RFC 5652 5.4); false: none, or no memory. */
 bool ll_smime_signed_octets(const CMS_SignerInfo *, struct ll_buf *out);
 /* RFC 8419, which libcrypto 3.0 leaves out of CMS. 1: fits, 0: does not, -1: cannot be said. */
 int ll_smime_ed25519_verify(CMS_SignerInfo *, EVP_PKEY *, struct ll_slice text);
 
-/* ---- seal.c
- * -----------------------------------------------------------------------------------------
- */
+/* ---- seal.c ---------------------------------------------------------------------------------- */
 
 /* The entry, fit for the purpose now; the errors of "writing". */
 enum ll_seal_error ll_smime_usable(struct ll_smime *, struct ll_slice fingerprint,

@@ -54,53 +54,53 @@ enum ll_seal_error ll_smime_give_key(struct ll_smime *s, EVP_PKEY *key, size_t f
     return LL_SEAL_OK;
 }
 
-/* ---- how much work a password asks for
- * ------------------------------------------------------------ */
+/* ---- how much work a password asks for ------------------------------------------------------- */
 
-static bool few(const ASN1_INTEGER *rounds)
+static int64_t rounds_of(const ASN1_INTEGER *rounds)
 {
     int64_t n;
 
-    return rounds && ASN1_INTEGER_get_int64(&n, rounds) && n > 0 && n <= LL_SMIME_ITERATIONS_MAX;
+    return rounds && ASN1_INTEGER_get_int64(&n, rounds) && n > 0 && n <= LL_SMIME_ITERATIONS_MAX
+               ? n
+               : LL_SMIME_ITERATIONS_MAX + 1;
 }
 
-static bool pbkdf2_few(const X509_ALGOR *kdf)
+static int64_t kdf_rounds(const X509_ALGOR *kdf)
 {
     PBKDF2PARAM *p;
     const ASN1_OBJECT *oid;
-    bool ok;
+    int64_t n;
 
     X509_ALGOR_get0(&oid, NULL, NULL, kdf);
     if (OBJ_obj2nid(oid) != NID_id_pbkdf2)
-        return true; /* scrypt: libcrypto has a limit on its memory */
+        return 1; /* scrypt: libcrypto has a limit on its memory */
     p = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBKDF2PARAM), kdf->parameter);
-    ok = p && few(p->iter);
+    n = rounds_of(p ? p->iter : NULL);
     PBKDF2PARAM_free(p);
-    return ok;
+    return n;
 }
 
-bool ll_smime_rounds_ok(const X509_ALGOR *pbe)
+int64_t ll_smime_rounds(const X509_ALGOR *pbe)
 {
     const ASN1_OBJECT *oid;
-    bool ok;
+    int64_t n;
 
     X509_ALGOR_get0(&oid, NULL, NULL, pbe);
     if (OBJ_obj2nid(oid) == NID_pbes2) {
         PBE2PARAM *p = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBE2PARAM), pbe->parameter);
 
-        ok = p && pbkdf2_few(p->keyfunc);
+        n = p ? kdf_rounds(p->keyfunc) : LL_SMIME_ITERATIONS_MAX + 1;
         PBE2PARAM_free(p);
     } else {
         PBEPARAM *p = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBEPARAM), pbe->parameter);
 
-        ok = p && few(p->iter);
+        n = rounds_of(p ? p->iter : NULL);
         PBEPARAM_free(p);
     }
-    return ok;
+    return n;
 }
 
-/* ---- one key
- * --------------------------------------------------------------------------------------- */
+/* ---- one key --------------------------------------------------------------------------------- */
 
 static enum ll_seal_error decrypt(struct ll_slice der, struct ll_slice password, EVP_PKEY **ret)
 {
@@ -113,7 +113,7 @@ static enum ll_seal_error decrypt(struct ll_slice der, struct ll_slice password,
     if (!sealed)
         return ll_smime_failed(LL_SEAL_MALFORMED);
     X509_SIG_get0(sealed, &pbe, NULL);
-    if (ll_smime_rounds_ok(pbe))
+    if (ll_smime_rounds(pbe) <= LL_SMIME_ITERATIONS_MAX)
         plain = PKCS8_decrypt(sealed, (const char *)password.p, (int)password.n);
     else
         e = LL_SEAL_TOO_LARGE;

@@ -27,8 +27,7 @@ static const struct {
     {NID_rc4, "rc4", false, true, true},
 };
 
-/* ---- recipients
- * ------------------------------------------------------------------------------------- */
+/* ---- recipients ------------------------------------------------------------------------------ */
 
 static struct ll_slice recipient_words(CMS_RecipientInfo *ri, CMS_RecipientEncryptedKey *rek,
                                        struct ll_arena *a)
@@ -117,8 +116,7 @@ static enum ll_seal_error look(struct search *w, CMS_ContentInfo *cms)
     return ok ? LL_SEAL_OK : LL_SEAL_RESOURCE;
 }
 
-/* ---- decrypting
- * --------------------------------------------------------------------------------------- */
+/* ---- decrypting ------------------------------------------------------------------------------ */
 
 static bool pump(BIO *from, struct ll_buf *out)
 {
@@ -192,8 +190,7 @@ static enum ll_seal_error decrypt_layer(struct ll_smime *s, CMS_ContentInfo *cms
     return LL_SEAL_OK;
 }
 
-/* ---- the layer
- * ---------------------------------------------------------------------------------------- */
+/* ---- the layer ------------------------------------------------------------------------------- */
 
 static enum ll_seal_error signed_layer(struct ll_smime *s, CMS_ContentInfo *cms, int64_t now,
                                        struct ll_buf *out, struct ll_arena *a,

@@ -10,7 +10,8 @@
 
 #include "lib/smime/internal.h"
 
-#define KEYS_MAX 16 /* of one file */
+#define KEYS_MAX  16 /* of one file */
+#define SAFES_MAX 16 /* parts of one file, each with rounds of its own; real files have two */
 
 struct contents {
     const char *password;
@@ -18,6 +19,7 @@ struct contents {
     size_t n_cert;
     PKCS8_PRIV_KEY_INFO *key[KEYS_MAX];
     size_t n_key;
+    int64_t rounds; /* of hashing the password, in all */
     bool too_large;
 };
 
@@ -28,6 +30,15 @@ static void contents_clear(struct contents *c)
     for (size_t i = 0; i < c->n_key; i++)
         PKCS8_PRIV_KEY_INFO_free(c->key[i]);
     c->n_cert = c->n_key = 0;
+}
+
+/* False: the whole file asks for more work than LL_SMIME_ITERATIONS_MAX. */
+static bool afford(struct contents *c, int64_t rounds)
+{
+    c->rounds += rounds;
+    if (c->rounds > LL_SMIME_ITERATIONS_MAX)
+        c->too_large = true;
+    return !c->too_large;
 }
 
 static bool take_key(struct contents *c, PKCS8_PRIV_KEY_INFO *key)
@@ -51,10 +62,8 @@ static bool take_bag(struct contents *c, PKCS12_SAFEBAG *bag)
             c, ASN1_item_dup(ASN1_ITEM_rptr(PKCS8_PRIV_KEY_INFO), PKCS12_SAFEBAG_get0_p8inf(bag)));
     case NID_pkcs8ShroudedKeyBag:
         X509_SIG_get0(PKCS12_SAFEBAG_get0_pkcs8(bag), &pbe, NULL);
-        if (!ll_smime_rounds_ok(pbe)) {
-            c->too_large = true;
+        if (!afford(c, ll_smime_rounds(pbe)))
             return false;
-        }
         return take_key(c, PKCS12_decrypt_skey(bag, c->password, -1));
     case NID_certBag:
         if (PKCS12_SAFEBAG_get_bag_nid(bag) != NID_x509Certificate)
@@ -76,10 +85,9 @@ static STACK_OF(PKCS12_SAFEBAG) * safe_bags(struct contents *c, PKCS7 *safe)
     case NID_pkcs7_data:
         return PKCS12_unpack_p7data(safe);
     case NID_pkcs7_encrypted:
-        if (!safe->d.encrypted || !ll_smime_rounds_ok(safe->d.encrypted->enc_data->algorithm)) {
-            c->too_large = true;
+        if (!safe->d.encrypted ||
+            !afford(c, ll_smime_rounds(safe->d.encrypted->enc_data->algorithm)))
             return NULL;
-        }
         return PKCS12_unpack_p7encdata(safe, c->password, -1);
     default:
         return NULL;
@@ -92,6 +100,10 @@ static bool walk(struct contents *c, PKCS12 *file)
     STACK_OF(PKCS7) *safes = PKCS12_unpack_authsafes(file);
     bool ok = safes != NULL;
 
+    if (sk_PKCS7_num(safes) > SAFES_MAX) {
+        c->too_large = true;
+        ok = false;
+    }
     for (int i = 0; ok && i < sk_PKCS7_num(safes); i++) {
         STACK_OF(PKCS12_SAFEBAG) *bags = safe_bags(c, sk_PKCS7_value(safes, i));
 
@@ -139,13 +151,15 @@ static bool walk_legacy(struct contents *c, PKCS12 *file)
     return ok;
 }
 
-static bool mac_rounds_ok(PKCS12 *file)
+static int64_t mac_rounds(PKCS12 *file)
 {
     const ASN1_INTEGER *rounds;
     int64_t n = 1;
 
     PKCS12_get0_mac(NULL, NULL, NULL, &rounds, file);
-    return !rounds || (ASN1_INTEGER_get_int64(&n, rounds) && n > 0 && n <= LL_SMIME_ITERATIONS_MAX);
+    if (rounds && (!ASN1_INTEGER_get_int64(&n, rounds) || n <= 0 || n > LL_SMIME_ITERATIONS_MAX))
+        n = LL_SMIME_ITERATIONS_MAX + 1;
+    return n;
 }
 
 /* The password's two ways to be none. */
@@ -153,7 +167,7 @@ static enum ll_seal_error check_mac(struct contents *c, PKCS12 *file)
 {
     if (!PKCS12_mac_present(file))
         return LL_SEAL_OK;
-    if (!mac_rounds_ok(file))
+    if (!afford(c, mac_rounds(file)))
         return LL_SEAL_TOO_LARGE;
     if (PKCS12_verify_mac(file, c->password, -1))
         return LL_SEAL_OK;

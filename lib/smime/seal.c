@@ -57,8 +57,7 @@ static bool finish(CMS_ContentInfo *cms, struct ll_slice text, unsigned flags)
     return ok;
 }
 
-/* ---- signing
- * -------------------------------------------------------------------------------------- */
+/* ---- signing --------------------------------------------------------------------------------- */
 
 static bool add_issuers(struct ll_smime *s, CMS_ContentInfo *cms, X509 *cert)
 {
@@ -130,8 +129,7 @@ enum ll_seal_error ll_smime_sign(struct ll_smime *s, struct ll_slice signer, str
     return ll_smime_failed(e);
 }
 
-/* ---- sealing
- * -------------------------------------------------------------------------------------- */
+/* ---- sealing --------------------------------------------------------------------------------- */
 
 static const struct {
     uint32_t capability;

@@ -5,9 +5,22 @@
 
 #include "lib/smime/internal.h"
 
+/* What libcrypto (openssl.cnf, with its providers) and the C library (the time zone, though nobody
+ * wants it) read from files at their first use is read here, before anybody closes himself in. */
+static bool warm_up(void)
+{
+    ASN1_TIME *t = ASN1_TIME_set(NULL, 0);
+    EVP_MD *md = EVP_MD_fetch(NULL, "SHA256", NULL);
+    bool ok = t && md;
+
+    ASN1_TIME_free(t);
+    EVP_MD_free(md);
+    return ok;
+}
+
 struct ll_smime *ll_smime_new(void)
 {
-    return calloc(1, sizeof(struct ll_smime));
+    return warm_up() ? calloc(1, sizeof(struct ll_smime)) : NULL;
 }
 
 void ll_smime_free(struct ll_smime *s)
@@ -114,8 +127,7 @@ enum ll_seal_error ll_smime_keep(struct ll_smime *s, X509 *cert, size_t *ret)
     return LL_SEAL_OK;
 }
 
-/* ---- certificates ------------------------------------------------------------------------------
- */
+/* ---- certificates ---------------------------------------------------------------------------- */
 
 /* The places of what was added, to be turned into fingerprints; and what is done with each. */
 struct additions {
@@ -250,8 +262,7 @@ enum ll_seal_error ll_smime_pin(struct ll_smime *s, struct ll_slice fingerprint)
     return LL_SEAL_OK;
 }
 
-/* ---- revocation
- * ----------------------------------------------------------------------------------- */
+/* ---- revocation ------------------------------------------------------------------------------ */
 
 static enum ll_seal_error add_crl(struct ll_smime *s, X509_CRL *crl)
 {

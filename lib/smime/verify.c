@@ -18,8 +18,7 @@ struct job {
     BIO *hashes; /* one digest a BIO, the text has gone through them */
 };
 
-/* ---- hashing
- * ---------------------------------------------------------------------------------------- */
+/* ---- hashing --------------------------------------------------------------------------------- */
 
 static int digest_nid(CMS_SignerInfo *si)
 {
@@ -74,8 +73,7 @@ static bool hash(struct job *j, STACK_OF(CMS_SignerInfo) * signers)
     return j->hashes != NULL;
 }
 
-/* ---- one signer: does it fit the text
- * ----------------------------------------------------------------- */
+/* ---- one signer: does it fit the text -------------------------------------------------------- */
 
 /* The attributes that have to be there, where there are any (RFC 5652 5.3): the content's type. */
 static bool attributes_ok(const struct job *j, CMS_SignerInfo *si)
@@ -138,8 +136,7 @@ static bool weak_digest(int nid)
            nid == NID_md2;
 }
 
-/* ---- one signer: who is it
- * ----------------------------------------------------------------------------- */
+/* ---- one signer: who is it ------------------------------------------------------------------- */
 
 /* Its certificate: from the bag, else from what is here. Borrowed. */
 static X509 *find_cert(const struct job *j, CMS_SignerInfo *si)

@@ -372,8 +372,7 @@ static void trust(void **state)
     release(s, p);
 }
 
-/* ---- revocation
- * ------------------------------------------------------------------------------------ */
+/* ---- revocation ------------------------------------------------------------------------------ */
 
 static const struct row chain = {"", {ANN}, SUB_WISH, ROOT, LL_SMIME_SIGN, NULL, LL_SMIME_FAULT_OK};
 

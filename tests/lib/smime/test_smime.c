@@ -54,8 +54,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- signatures
- * ------------------------------------------------------------------------------------ */
+/* ---- signatures ------------------------------------------------------------------------------ */
 
 static void assert_signed(const struct ll_opened *o, const struct party *by)
 {
@@ -126,8 +125,7 @@ static void seals(void **state)
         }
 }
 
-/* ---- changed on the way
- * ---------------------------------------------------------------------------- */
+/* ---- changed on the way ---------------------------------------------------------------------- */
 
 #define EACH 64 /* octets from one that is changed to the next */
 
@@ -261,8 +259,7 @@ static void short_tags(void **state)
     ll_buf_release(&der);
 }
 
-/* ---- who opens
- * ------------------------------------------------------------------------------------- */
+/* ---- who opens ------------------------------------------------------------------------------- */
 
 static void recipients(void **state)
 {
@@ -346,8 +343,7 @@ static void announced(void **state)
     ll_buf_release(&out);
 }
 
-/* ---- letters that others make
- * ------------------------------------------------------------------------ */
+/* ---- letters that others make ---------------------------------------------------------------- */
 
 /* SignedData as libcrypto makes it; flags of CMS_sign. */
 static void foreign(const struct party *by, size_t n, const EVP_MD *md, unsigned flags,
@@ -530,8 +526,7 @@ static void old_ciphers(void **state)
     ll_buf_release(&out);
 }
 
-/* ---- shapes and limits
- * -------------------------------------------------------------------------------- */
+/* ---- shapes and limits ----------------------------------------------------------------------- */
 
 static void put_nested(struct ll_buf *out, size_t depth)
 {
@@ -621,8 +616,7 @@ static void small_buffers(void **state)
     ll_buf_release(&little);
 }
 
-/* ---- entities
- * --------------------------------------------------------------------------------------- */
+/* ---- entities -------------------------------------------------------------------------------- */
 
 static struct ll_slice after(struct ll_slice in, struct ll_slice mark)
 {
