@@ -2,7 +2,8 @@
  * outside they are put into the store as they were described: it parses no key of a stranger.
  *
  * KEY: method u8, source u8, flags u8 (1 CA, 2 revoked, 4 can encrypt), created u64, expires u64,
- * fingerprint, name, place (str16), octets (str32), number of addresses u8, addresses (str16).
+ * fingerprint, name, place, capabilities (str16), octets (str32), number of addresses u8, addresses
+ * (str16).
  * PEER: gossip u8, mutual u8, date u64, address, fingerprint (str16; empty: no valid header). */
 #include "io/clock.h"
 #include "letterlock/autocrypt.h"
@@ -34,6 +35,7 @@ static void send_key(struct ll_read *r, const struct ll_keystore_key *k,
     ll_buf_str16(&f, k->fingerprint);
     ll_buf_str16(&f, ll_slice_cut(k->name, 0, 1024));
     ll_buf_str16(&f, place);
+    ll_buf_str16(&f, k->capabilities);
     ll_buf_str32(&f, k->octets);
     ll_buf_u8(&f, (uint8_t)(k->n_address < LL_KEYSTORE_ADDRESSES_MAX ? k->n_address
                                                                      : LL_KEYSTORE_ADDRESSES_MAX));
@@ -72,7 +74,7 @@ static void warn_changed(struct ll_read *r, const struct ll_keystore_key *k,
         ll_buf_printf(warnings,
                       "This letter brings another %s key for %.*s (%.*s) than the one known "
                       "(%.*s%s). Ask on another way which one is right, then: letterlock keys "
-                      "trust, or reject.\n",
+                      "trust, or distrust.\n",
                       ll_seal_method_word(k->kind), LL_FMT(address), LL_FMT(k->fingerprint),
                       LL_FMT(other->fingerprint),
                       other->trust == LL_KEYSTORE_VERIFIED ? ", verified by you" : "");
@@ -157,6 +159,7 @@ static void keep_autocrypt(struct ll_read *r, struct ll_buf *warnings)
 static void keep_cert(struct ll_read *r, const struct ll_unseal_signature *g,
                       struct ll_buf *warnings)
 {
+    struct ll_buf capabilities = LL_BUF(65536);
     struct ll_keystore_key k;
     struct ll_smime_cert c;
     struct ll_slice *names;
@@ -178,9 +181,13 @@ static void keep_cert(struct ll_read *r, const struct ll_unseal_signature *g,
                                  .expires = c.not_after,
                                  .ca = c.ca,
                                  .can_encrypt = c.can_encrypt};
+    ll_smime_capabilities(r->ring.smime, c.fingerprint, &capabilities);
+    if (capabilities.n <= UINT16_MAX)
+        k.capabilities = ll_buf_slice(&capabilities);
     for (size_t i = 0; i < c.n_address; i++)
         warn_changed(r, &k, c.address[i], warnings);
     send_key(r, &k, LL_KEYSTORE_LETTER);
+    ll_buf_release(&capabilities);
 }
 
 void ll_read_keep(struct ll_read *r, struct ll_buf *warnings)
@@ -217,6 +224,7 @@ static bool store_key(struct ll_keystore *store, struct ll_cursor *c, int64_t no
     k.fingerprint = ll_cur_str16(c);
     k.name = ll_cur_str16(c);
     place = ll_cur_str16(c);
+    k.capabilities = ll_cur_str16(c);
     k.octets = ll_cur_str32(c);
     k.n_address = ll_cur_u8(c);
     if (k.n_address > LL_KEYSTORE_ADDRESSES_MAX)

@@ -2,54 +2,26 @@
 #include "tool/read/ring.h"
 
 #include "letterlock/addr.h"
+#include "tool/client/stored.h"
 #include "tool/read/read.h"
 #include "tool/tool.h"
 
 /* ---- loading ------------------------------------------------------------------------------------
  */
 
-/* A key that cannot be read any more is passed over: the letter may need another one. */
-static enum ll_seal_error add_pgp(struct ll_ring *r, struct ll_slice octets)
+/* A key that cannot be used is passed over: the letter may need another one. */
+static void load_key(struct ll_ring *r, struct ll_keystore *store, const struct ll_keystore_key *k)
 {
-    struct ll_arena scratch;
-    enum ll_seal_error e;
-    struct ll_slice *names;
-    size_t n;
+    struct ll_buf err = LL_BUF(1024);
+    struct ll_slice why;
+    int status = k->kind == LL_SEAL_PGP
+                     ? ll_stored_load_pgp(store, k, true, r->now, r->pgp, &r->arena, &err)
+                     : ll_stored_load_smime(store, k, true, r->smime, &r->arena, &err);
 
-    ll_arena_init(&scratch, LL_RING_ROOM);
-    e = ll_pgp_import(r->pgp, octets, r->now, &scratch, &names, &n);
-    ll_arena_release(&scratch);
-    return e;
-}
-
-static void add_cert(struct ll_ring *r, const struct ll_keystore_key *k)
-{
-    if (k->trust == LL_KEYSTORE_VERIFIED && k->ca)
-        ll_smime_add_anchor(r->smime, k->octets, NULL);
-    else if (k->trust != LL_KEYSTORE_REJECTED &&
-             ll_smime_add_cert(r->smime, k->octets, NULL, NULL, NULL) == LL_SEAL_OK &&
-             (k->own || k->trust == LL_KEYSTORE_VERIFIED))
-        ll_smime_pin(r->smime, k->fingerprint);
-}
-
-static int add_secret(struct ll_ring *r, struct ll_keystore *store, const struct ll_keystore_key *k)
-{
-    struct ll_buf secret = LL_BUF(LL_KEYSTORE_KEY_MAX), err = LL_BUF(1024);
-    enum ll_seal_error e = LL_SEAL_OK;
-    int status = 0;
-
-    if (ll_keystore_secret(store, k->kind, k->fingerprint, &secret, &err) != LL_KEYSTORE_OK)
-        status = ll_fail_text(EX_UNAVAILABLE, &err);
-    else if (k->kind == LL_SEAL_PGP)
-        e = add_pgp(r, ll_buf_slice(&secret));
-    else
-        e = ll_smime_add_key(r->smime, ll_buf_slice(&secret), LL_LIT(""), NULL, NULL);
-    if (e != LL_SEAL_OK)
-        ll_fail(0, "warning: your own key %.*s is not used: %s", LL_FMT(k->fingerprint),
-                ll_seal_error_text(e));
-    ll_buf_wipe(&secret);
+    why = ll_slice_cut(ll_buf_slice(&err), 0, ll_slice_find(ll_buf_slice(&err), '\n'));
+    if (status != 0 && k->own)
+        ll_fail(0, "warning: your key %.*s is not used: %.*s", LL_FMT(k->fingerprint), LL_FMT(why));
     ll_buf_release(&err);
-    return status;
 }
 
 static int load_store(struct ll_ring *r, struct ll_keystore *store)
@@ -61,14 +33,11 @@ static int load_store(struct ll_ring *r, struct ll_keystore *store)
 
     if (e != LL_KEYSTORE_OK && e != LL_KEYSTORE_NONE)
         status = ll_fail_text(e == LL_KEYSTORE_BUSY ? EX_TEMPFAIL : EX_UNAVAILABLE, &err);
-    for (size_t i = 0; status == 0 && i < r->n; i++) {
-        if (r->key[i].kind == LL_SEAL_PGP)
-            add_pgp(r, r->key[i].octets);
-        else
-            add_cert(r, &r->key[i]);
-        if (r->key[i].own)
-            status = add_secret(r, store, &r->key[i]);
-    }
+    else if (ll_stored_load_cas(store, r->smime, &r->arena, &err) != 0)
+        status = ll_fail_text(EX_UNAVAILABLE, &err);
+    for (size_t i = 0; status == 0 && i < r->n; i++)
+        if (!r->key[i].ca)
+            load_key(r, store, &r->key[i]);
     ll_buf_release(&err);
     return status;
 }
