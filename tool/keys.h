@@ -86,6 +86,7 @@ int ll_keys_report(struct ll_keys *, const struct ll_stored *);
 #define LL_KEYS_COMMANDS(ROW)                                                                      \
     ROW("list", ll_keys_list, "own keys and contacts, and what is trusted")                        \
     ROW("show", ll_keys_show, "one key: where it was found, what was decided, when")               \
+    ROW("check", ll_keys_check, "can letters be sealed to it, and is it proven whose it is")       \
     ROW("new", ll_keys_new, "make a key for an address")                                           \
     ROW("import", ll_keys_import, "take keys out of files, letters or GnuPG")                      \
     ROW("export", ll_keys_export, "write keys, a web key directory, DNS records, requests")        \

@@ -304,3 +304,21 @@ def test_a_header_of_ours(keys, tmp_path):
     stolen = letter.replace(b"ann@alpha.test", b"eve@alpha.test")
     other.run("import", "-", data=stolen)
     other.run("list", "--json", "eve@alpha.test", status=67)
+
+
+def test_sq_and_autocrypt(keys, tmp_path):
+    made = keys.new("ann@alpha.test")["fingerprint"]
+    header = keys.run("export", "--autocrypt", "ann@alpha.test")
+    letter = write(tmp_path / "letter", b"From: ann@alpha.test\r\n" + header + b"\r\nhello\r\n")
+    decoded = subprocess.run(["sq", "autocrypt", "decode", letter], capture_output=True, timeout=60,
+                             check=True).stdout
+    assert made in subprocess.run(["sq", "inspect"], input=decoded, capture_output=True, timeout=60,
+                                  check=True).stdout.decode().lower()
+    theirs = subprocess.run(["sq", "autocrypt", "encode-sender", "--email", "ann@alpha.test",
+                             "--prefer-encrypt", "mutual"], input=keys.run("export", made),
+                            capture_output=True, timeout=60, check=True).stdout
+    other = Keys(tmp_path / "other")
+    other.run("import", "-", data=b"From: ann@alpha.test\n" + theirs.rstrip(b"\n") + b"\n\nhello\n")
+    assert other.list()[0]["fingerprint"] == made
+    peers = sqlite3.connect(other.store).execute("SELECT address, fingerprint, mutual FROM peers")
+    assert peers.fetchall() == [("ann@alpha.test", made, 1)]

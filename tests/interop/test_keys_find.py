@@ -105,6 +105,21 @@ def test_a_directory_of_gnupg(world, gnupg):  # noqa: F811
     assert world.finder.list(made)[0]["addresses"] == ["ann@signed.test"]
 
 
+def test_a_directory_of_sq(world):
+    made = world.owner.new("Ann.X@signed.test")["fingerprint"]
+    ring = world.folder / "ring"
+    ring.write_bytes(world.owner.run("export", "--binary", made))
+    for words, records in (([], ADVANCED), (["--direct-method"], DIRECT)):
+        subprocess.run(["sq", "wkd", "generate", *words, str(world.root), "signed.test", str(ring)],
+                       capture_output=True, timeout=60, check=True)
+        with DnsServer(records) as dns, world.serve() as web:
+            got = world.find("Ann.X@signed.test", dns, web, "--wkd")
+        assert got["keys"][0]["fingerprint"] == made
+        url = subprocess.run(["sq", "wkd", "direct-url" if words else "url", "Ann.X@signed.test"],
+                             capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+        assert got["wkd"]["place"] == url
+
+
 def test_user_ids_of_other_addresses_are_taken_away(world, gnupg):  # noqa: F811
     made = gnupg.make("Ann <ann@signed.test>")
     gnupg.run("--quick-add-uid", made, "The Bank <service@bank.test>")
@@ -334,3 +349,71 @@ def test_rdata_is_what_gnupg_and_openssl_say(world):
     (record,) = zone(world, "ann@signed.test", "--pgp")
     assert base64.b64decode(record.split("OPENPGPKEY ")[1]) == world.owner.run(
         "export", "--pgp", "--minimal", "--binary", "ann@signed.test")
+
+
+# ---- revocation -----------------------------------------------------------------------------------------
+
+CA_CONF = """
+[ca]
+default_ca = c
+[c]
+database = index
+new_certs_dir = .
+serial = serial
+default_md = sha256
+default_days = 30
+default_crl_days = 10
+policy = p
+copy_extensions = copy
+unique_subject = no
+[p]
+commonName = supplied
+"""
+
+
+def test_revoked_by_its_authority(world, tmp_path):
+    folder = tmp_path / "authority"
+    folder.mkdir()
+
+    def run(*words):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=30)
+
+    with world.serve(pem=None) as web, DnsServer(["crl.alpha.test. A 127.0.0.1"]) as dns:
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        (folder / "conf").write_text(CA_CONF)
+        (folder / "index").write_text("")
+        (folder / "serial").write_text("01\n")
+        run("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "30", "-subj",
+            "/CN=Authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        run("req", "-new", *key, "-keyout", "ann.key", "-out", "ann.csr", "-subj", "/CN=Ann",
+            "-addext", "subjectAltName=email:ann@alpha.test",
+            "-addext", "keyUsage=critical,digitalSignature,keyAgreement",
+            "-addext", "extendedKeyUsage=emailProtection",
+            "-addext", "basicConstraints=critical,CA:FALSE",
+            "-addext", f"crlDistributionPoints=URI:http://crl.alpha.test:{web.port}/ca.crl")
+        run("ca", "-batch", "-config", "conf", "-cert", "ca.crt", "-keyfile", "ca.key", "-in",
+            "ann.csr", "-out", "ann.crt", "-notext")
+        for name in ("ca.crt", "ann.crt"):
+            world.finder.run("import", str(folder / name))
+        check = ["check", "--json", "--resolver", dns.address, "--trust-anchor", "/dev/null"]
+        got = json.loads(world.finder.run(*check, "ann@alpha.test", status=65))
+        assert not got["good"] and "no chain leads" in got["reason"]
+        authority = world.finder.list("--authorities")[0]["fingerprint"]
+        world.finder.run("trust", authority)
+        assert json.loads(world.finder.run(*check, "ann@alpha.test"))["good"]
+
+        asked = [*check, "--revocation", "--private", "ann@alpha.test"]
+        run("ca", "-config", "conf", "-cert", "ca.crt", "-keyfile", "ca.key", "-gencrl", "-out",
+            str(world.root / "ca.crl"))
+        assert json.loads(world.finder.run(*asked))["good"]
+        assert web.asked == [f"GET /ca.crl crl.alpha.test:{web.port}"]
+        run("ca", "-config", "conf", "-cert", "ca.crt", "-keyfile", "ca.key", "-revoke", "ann.crt")
+        run("ca", "-config", "conf", "-cert", "ca.crt", "-keyfile", "ca.key", "-gencrl", "-out",
+            str(world.root / "ca.crl"))
+        got = json.loads(world.finder.run(*asked, status=65))
+        assert not got["good"] and "was revoked" in got["reason"]
+        # Without asking, and where nobody answers, nothing is known.
+        assert json.loads(world.finder.run(*check, "ann@alpha.test"))["good"]
+        (world.root / "ca.crl").unlink()
+        assert json.loads(world.finder.run(*asked))["good"]
+        assert "404" in world.finder.said
