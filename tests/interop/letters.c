@@ -13,6 +13,7 @@
 #include "io/charset.h"
 #include "letterlock/compose.h"
 #include "letterlock/msg.h"
+#include "letterlock/protect.h"
 
 #define MAX (64u << 20)
 
@@ -112,6 +113,45 @@ static json_t *write_letter(const json_t *j)
     return answer;
 }
 
+/* ---- safe and protect
+ * -----------------------------------------------------------------------------
+ */
+
+static json_t *safe_letter(const json_t *j)
+{
+    struct ll_buf out = LL_BUF(MAX), entity = LL_BUF(MAX);
+    json_t *answer;
+
+    must(ll_compose_from_letter(octets(j, "letter"), &out, &out, &entity));
+    ll_buf_puts(&out, "MIME-Version: 1.0\r\n");
+    ll_buf_put_slice(&out, ll_buf_slice(&entity));
+    answer = json_pack("{s:o}", "letter", base64(ll_buf_slice(&out)));
+    ll_buf_release(&out);
+    ll_buf_release(&entity);
+    return answer;
+}
+
+static json_t *protect_letter(const json_t *j)
+{
+    struct ll_buf fields = LL_BUF(MAX), entity = LL_BUF(MAX), inner = LL_BUF(MAX),
+                  outer = LL_BUF(MAX);
+    struct ll_protect p = {.cipher = true, .legacy_display = true};
+    json_t *answer;
+
+    must(ll_compose_from_letter(octets(j, "letter"), NULL, &fields, &entity));
+    p.fields = ll_buf_slice(&fields);
+    p.entity = ll_buf_slice(&entity);
+    if (ll_protect_write(&p, &inner, &outer) != LL_PROTECT_OK)
+        exit(65);
+    answer = json_pack("{s:o s:o}", "letter", base64(ll_buf_slice(&inner)), "outer",
+                       base64(ll_buf_slice(&outer)));
+    ll_buf_release(&fields);
+    ll_buf_release(&entity);
+    ll_buf_release(&inner);
+    ll_buf_release(&outer);
+    return answer;
+}
+
 /* ---- read ---------------------------------------------------------------------------------------
  */
 
@@ -190,14 +230,23 @@ static json_t *read_letter(const json_t *j)
                      "parts", parts);
 }
 
+static const struct {
+    const char *name;
+    json_t *(*run)(const json_t *);
+} modes[] = {{"write", write_letter},
+             {"read", read_letter},
+             {"safe", safe_letter},
+             {"protect", protect_letter}};
+
 int main(int argc, char **argv)
 {
-    bool write = argc == 2 && strcmp(argv[1], "write") == 0;
     char *line = NULL;
-    size_t room = 0;
+    size_t room = 0, mode = 0;
 
+    while (mode < LL_COUNT(modes) && (argc != 2 || strcmp(argv[1], modes[mode].name) != 0))
+        mode++;
     charsets = ll_charset_new();
-    if (argc != 2 || !charsets)
+    if (mode == LL_COUNT(modes) || !charsets)
         return 64;
     while (getline(&line, &room, stdin) > 0) {
         json_t *in = json_loads(line, JSON_ALLOW_NUL, NULL), *out;
@@ -205,7 +254,7 @@ int main(int argc, char **argv)
         if (!in)
             return 65;
         ll_arena_init(&arena, 256u << 20);
-        out = write ? write_letter(in) : read_letter(in);
+        out = modes[mode].run(in);
         json_dumpf(out, stdout, JSON_COMPACT);
         putchar('\n');
         json_decref(in);

@@ -191,3 +191,80 @@ def test_we_read_python(plain):
     for s, answer in zip(plain, run(OURS, "read", written)):
         have, want = loosened(s, answer)
         assert have == want
+
+
+def tree(r, depth):
+    """A part of any kind, up to `depth` multiparts deep, with all that signing does not bear."""
+    if depth > 3 or depth and r.random() < 0.6:
+        kind = r.choice(["mixed", "alternative", "related", "digest-of-letters"])
+        m = email.message.Message(policy=email.policy.compat32)
+        m["Content-Type"] = f'multipart/{kind.split("-")[0] if "-" not in kind else "mixed"}; boundary="b{depth}"'
+        for _ in range(r.randrange(1, 4) if depth <= 3 else 1):
+            part = tree(r, depth - 1)
+            if "-" in kind:
+                letter = email.message.Message(policy=email.policy.compat32)
+                letter["Content-Type"] = "message/rfc822"
+                part["Subject"] = "inner"
+                part["MIME-Version"] = "1.0"
+                letter.set_payload([part])
+                part = letter
+            m.attach(part)
+        return m
+    m = email.message.Message(policy=email.policy.compat32)
+    charset, octets = r.choice([("utf-8", "Grüße \n".encode()), ("iso-8859-1", "Gr\u00fc\u00dfe\n".encode("latin1")),
+                                ("utf-8", b"From here\n\nand trailing \t\n"), ("us-ascii", b"plain\n"),
+                                ("utf-8", "x".encode() * 5000 + b"\n"), ("iso-2022-jp", "\u65e5\u672c\n".encode("iso-2022-jp"))])
+    m["Content-Type"] = f"text/{r.choice(['plain', 'html', 'x-own'])}; charset={charset}"
+    if r.random() < 0.3:
+        m["Content-Disposition"] = "attachment; filename*=utf-8''%C3%A4%20b.txt"
+    m["Content-Transfer-Encoding"] = "7bit" if octets.isascii() else "8bit"
+    m.set_payload(octets.decode("ascii", "surrogateescape"))
+    return m
+
+
+@pytest.fixture(scope="module")
+def trees():
+    r = random.Random(11)
+    letters = []
+    for _ in range(80):
+        m = tree(r, r.choice([0, 1, 3, 3, 12, 20]))
+        m["From"] = "Ann <a@example.org>"
+        m["To"] = "b@example.org"
+        m["Subject"] = "=?utf-8?q?Gr=C3=BC=C3=9Fe?= from here"
+        m["Bcc"] = "secret@example.org"
+        m["MIME-Version"] = "1.0"
+        letters.append(m.as_bytes(policy=email.policy.compat32.clone(linesep="\r\n", max_line_length=None)))
+    return letters
+
+
+def asked(letters):
+    return [{"letter": base64.b64encode(letter).decode()} for letter in letters]
+
+
+def test_ready_letters_made_safe(trees):
+    safe = letters_of(run(OURS, "safe", asked(trees)))
+    for before, after in zip(trees, safe):
+        assert after.isascii() and b"Bcc:" not in after
+        for line in after.split(b"\r\n"):
+            assert len(line) <= 998 and not line.endswith((b" ", b"\t")) and not line.startswith(b"From ")
+        assert python_reads(after) == python_reads(before)
+    for a, b in zip(run(GMIME, "read", asked(trees)), run(GMIME, "read", asked(safe))):
+        assert a["parts"] == b["parts"]
+
+
+def test_protected_letters(trees):
+    """Others find all fields and parts in what we seal, and outside no secret."""
+    for before, answer in zip(trees, run(OURS, "protect", asked(trees))):
+        outer, inner = base64.b64decode(answer["outer"]), base64.b64decode(answer["letter"])
+        assert b"Subject: [...]\r\n" in outer and b"here" not in outer and outer.isascii()
+        m = email.message_from_bytes(inner, policy=email.policy.compat32)
+        assert m.get_param("hp") == "cipher"
+        assert [v.replace("\r\n", "").strip() for v in m.get_all("HP-Outer")] == \
+            [line.decode() for line in outer.split(b"\r\n") if line and not line.startswith(b"MIME-Version")]
+        have, want = python_reads(inner), python_reads(before)
+        assert have["subject"] == want["subject"] and have["from"] == want["from"]
+        display = [p for p in have["parts"] if lines(p[3]).startswith("Subject: Grüße from here\n\n")]
+        assert len(have["parts"]) == len(want["parts"]) and len(display) <= len(want["parts"])
+        for h, w in zip(have["parts"], want["parts"]):
+            assert h[:2] == w[:2]
+            assert lines(h[3]).endswith(lines(w[3]))
