@@ -105,10 +105,10 @@ static void put_extended(struct ll_buf *out, const char *name, struct ll_slice v
                          struct ll_slice charset)
 {
     struct ll_buf text = LL_BUF(LL_COMPOSE_LINE), one = LL_BUF(16), piece = LL_BUF(256);
-    bool utf8 = charset.n == 0, whole = true;
+    bool utf8 = ll_slice_caseeq(charset, LL_LIT("utf-8")), whole = true;
     size_t room = ROOM(name), i = 0;
 
-    ll_buf_put_slice(&text, utf8 ? LL_LIT("utf-8") : charset);
+    ll_buf_put_slice(&text, charset);
     ll_buf_puts(&text, "''");
     for (unsigned part = 0; part == 0 || i < value.n; part++) {
         while (i < value.n) {
@@ -172,7 +172,7 @@ enum ll_compose_error ll_compose_param(struct ll_buf *out, const char *name, str
         ll_slice_search(value, LL_LIT("=?")) == value.n)
         put_plain(out, name, value);
     else
-        put_extended(out, name, value, utf8 ? (struct ll_slice){0} : charset);
+        put_extended(out, name, value, utf8 ? LL_LIT("utf-8") : charset);
     return ll_compose_done(out, start, LL_COMPOSE_OK);
 }
 
