@@ -131,7 +131,7 @@ static const char *const outcomes[] = {
     [LL_SMTPC_AGAIN] = "deferred",
 };
 
-static void print_text(const struct ll_sent *r)
+static void print_text(const struct ll_send *s, const struct ll_sent *r)
 {
     printf("%.*s: %s:", LL_FMT(r->address), outcomes[r->outcome]);
     if (r->code > 0)
@@ -141,9 +141,11 @@ static void print_text(const struct ll_sent *r)
         printf("  by %s\n", r->host);
     else if (r->host[0])
         printf("  by %s, %s\n", r->host, r->tls[0] ? r->tls : "without TLS");
+    if (r->outcome == LL_SMTPC_DELIVERED && strcmp(ll_send_seal_word(s), "none") != 0)
+        printf("  sealed: %s\n", ll_send_seal_word(s));
 }
 
-static void put_json(struct ll_json *j, const struct ll_sent *r)
+static void put_json(struct ll_json *j, const struct ll_send *s, const struct ll_sent *r)
 {
     char enhanced[32];
 
@@ -158,6 +160,8 @@ static void put_json(struct ll_json *j, const struct ll_sent *r)
     ll_json_cstr(j, "phase", ll_smtpc_phase_name(r->phase));
     ll_json_cstr(j, "host", r->host[0] ? r->host : NULL);
     ll_json_cstr(j, "tls", r->tls[0] ? r->tls : NULL);
+    ll_json_cstr(j, "seal", ll_send_seal_word(s));
+    ll_json_cstr(j, "sign", ll_send_sign_word(s));
     ll_json_close(j);
 }
 
@@ -192,9 +196,9 @@ static int report(struct ll_send *s)
         ll_json_open(&j, '[');
     for (size_t i = 0; i < s->n_rcpt; i++)
         if (s->json)
-            put_json(&j, &s->rcpt[i]);
+            put_json(&j, s, &s->rcpt[i]);
         else
-            print_text(&s->rcpt[i]);
+            print_text(s, &s->rcpt[i]);
     if (s->json) {
         ll_json_close(&j);
         ll_json_print(&b);

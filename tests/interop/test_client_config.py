@@ -90,6 +90,7 @@ def test_a_letter_without_from_is_the_account_s(home):
     ("account a {\n\n tls = maybe }", "config:3: `tls` takes one of: opportunistic forced implicit"),
     ('account a {\n password = "geheim" }', "config:2: `password` takes one of: keyring; a password itself "
                                             "does not belong into this file"),
+    ("account a {\n from = \"Ann <a@b.test>\" }", "config:2: `from = Ann <a@b.test>`: bad address syntax; write"),
     ("account a { user = x }", "config:1: account a has a login, but no server; add `server`"),
     ("account a { server = s\n password-file = f }", "config:2: account a has a password, but no user"),
     ("account a { server = s\n user = u\n password-file = f\n password = keyring }",

@@ -273,6 +273,7 @@ def test_bcc_is_not_known_by_the_keys(alpha, people, home):
     p = home.send("--seal", "pgp", "--to", "bob@alpha.test", "--cc", "carol@alpha.test", "--bcc", "dave@alpha.test",
                   "--subject", SUBJECT, "--json")
     assert sorted(r["address"] for r in json.loads(p.stdout)) == sorted(USERS[1:])
+    assert {(r["seal"], r["sign"], r["outcome"]) for r in json.loads(p.stdout)} == {("pgp", "pgp", "accepted")}
     got = arrived(alpha, n, USERS[1:])
     ids = {}
     for user, raw in got.items():
@@ -280,6 +281,9 @@ def test_bcc_is_not_known_by_the_keys(alpha, people, home):
         check_inside(text)
         ids[user] = set(re.findall(r"ENC_TO (\w+)", said))
         assert b"dave" not in text and b"Bcc" not in text and b"Bcc" not in raw
+        gossip = [f.split(";")[0] for f in parse(text).get_all("Autocrypt-Gossip")]
+        assert gossip == ["addr=bob@alpha.test", "addr=carol@alpha.test"]
+        assert parse(raw)["Autocrypt-Gossip"] is None
     assert ids["bob@alpha.test"] == ids["carol@alpha.test"] and len(ids["bob@alpha.test"]) == 3
     assert len(ids["dave@alpha.test"]) == 2  # dave and ann
     assert len(ids["dave@alpha.test"] & ids["bob@alpha.test"]) == 1
@@ -407,6 +411,28 @@ def test_sealed_letters_are_not_sealed_again(alpha, people, home):
     raw = arrived(alpha, n, ["bob@alpha.test"])["bob@alpha.test"].decode()
     p = home.send("--seal", "auto", "bob@alpha.test", text=raw, status=65)
     assert "the letter is sealed already" in p.stderr.decode()
+
+
+@pytest.mark.parametrize("seal", ["pgp", "smime"])
+def test_no_file_is_written_but_the_store(alpha, people, home, seal):
+    """What sees the text opens nothing for writing: no temporary file, no memfd, no helper program."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    home.know(people.path(USERS[0], "sec" if seal == "pgp" else "id"),
+              people.path("bob@alpha.test", "pub" if seal == "pgp" else "crt"))
+    trace = home.path / "trace"
+    p = run(["strace", "-f", "-o", str(trace), "-e", "trace=openat,open,creat,memfd_create,mknod,mknodat,execve",
+             LETTERLOCK, "send", "--no-find", "--seal", seal, "-s", SUBJECT, "bob@alpha.test"], env=home.env,
+            cwd=home.path, input=TEXT.encode(), status=None)
+    if b"ptrace" in p.stderr or not trace.exists():
+        pytest.skip("strace may not trace here")
+    assert p.returncode == 0, p.stderr
+    lines = trace.read_text(errors="replace").splitlines()
+    wrote = [line for line in lines if re.search(r"O_WRONLY|O_RDWR|O_CREAT|creat\(|memfd_create|mknod", line)]
+    assert len(lines) > 10
+    for line in wrote:
+        assert re.search(r'"/dev/(urandom|null|tty)"|"[^"]*/keys\.db(-journal|-wal|-shm)?"', line), line
+    assert sum("execve(" in line for line in lines) == 1, lines
 
 
 # ---- keys that the domain publishes -------------------------------------------------------------

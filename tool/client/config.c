@@ -2,6 +2,7 @@
 #include "tool/client/config.h"
 
 #include "io/conf_file.h"
+#include "letterlock/addr.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -106,6 +107,13 @@ static void check_source(struct ll_conf_file *f, cfg_t *sec, const char *file, c
 
 static void check_account(struct ll_conf_file *f, cfg_t *sec, const struct ll_account *a)
 {
+    struct ll_mailbox m;
+    enum ll_addr_error e = a->from ? ll_mailbox_parse(ll_slice_str(a->from), true, &m) : LL_ADDR_OK;
+
+    if (e != LL_ADDR_OK)
+        ll_conf_fault(&f->faults, ll_conf_file_line(f, sec, "from"),
+                      "`from = %s`: %s; write local@domain, and your name as `name`", a->from,
+                      ll_addr_error_text(e));
     check_source(f, sec, "password-file", "password-command", "password");
     check_source(f, sec, "key-password-file", "key-password-command", "key-password");
     if (!a->server && (a->user || a->password || a->password_file || a->password_command))

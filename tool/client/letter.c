@@ -359,7 +359,8 @@ static int add_recipient(struct ll_send *s, struct ll_slice text)
     return v[s->n_rcpt++].address.p ? 0 : ll_fail(EX_OSERR, "no memory");
 }
 
-/* A word of sendmail's may be a list, with names and comments, as in a field. */
+/* A word of sendmail's, and of who composes, may be a list, with names and comments, as in a field.
+ */
 static int add_list(struct ll_send *s, struct ll_slice word)
 {
     struct ll_msg_address *list = NULL;
@@ -381,8 +382,9 @@ static int take_recipients(struct ll_send *s, const struct ll_words *words)
     int status = 0;
 
     for (size_t i = 0; i < words->n && status == 0; i++)
-        status = s->sendmail ? add_list(s, ll_slice_str(words->v[i]))
-                             : add_recipient(s, ll_slice_str(words->v[i]));
+        status = s->sendmail || ll_send_composes(s)
+                     ? add_list(s, ll_slice_str(words->v[i])) /* "Ann <ann@example.org>" */
+                     : add_recipient(s, ll_slice_str(words->v[i]));
     if (status == 0 && s->from_header) {
         enum ll_msg_error e;
 

@@ -228,8 +228,8 @@ static void put_recipients(struct ll_json *j, const struct ll_send *s)
     const struct ll_sealing *g = s->sealing;
     enum ll_seal_method m = g ? g->seal : LL_SEAL_NONE;
 
-    ll_json_cstr(j, "seal", ll_seal_method_word(m));
-    ll_json_cstr(j, "sign", ll_seal_method_word(g ? g->sign : LL_SEAL_NONE));
+    ll_json_cstr(j, "seal", ll_send_seal_word(s));
+    ll_json_cstr(j, "sign", ll_send_sign_word(s));
     if (g && g->sign != LL_SEAL_NONE)
         ll_json_str(j, "signer", g->own.by[g->sign].key.fingerprint);
     ll_json_key(j, "recipients");

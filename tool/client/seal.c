@@ -9,8 +9,8 @@
 #include "tool/client/people.h"
 
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define ROOM        (2ul * LL_SEND_LETTER_MAX)
@@ -134,10 +134,13 @@ static enum ll_seal_error seal_smime(struct ll_sealing *g, const struct ll_slice
 static int build(struct ll_sealing *g, const struct parts *p, const struct ll_slice *to, size_t n,
                  struct ll_sent *rcpt, size_t n_rcpt)
 {
+    static const struct ll_slice inside[] = {LL_LIT("Autocrypt-Gossip")};
     struct ll_protect protect = {.fields = ll_buf_slice(&p->fields),
                                  .entity = ll_buf_slice(&p->entity),
                                  .cipher = n > 0,
                                  .policy = LL_PROTECT_POLICY_BASELINE,
+                                 .hide = inside,
+                                 .n_hide = LL_COUNT(inside),
                                  .legacy_display = n > 0};
     struct ll_buf inner = LL_BUF(ROOM), outer = LL_BUF(LL_MSG_HEADER_MAX), sealed = LL_BUF(ROOM);
     struct ll_buf letter = LL_BUF(ROOM);
@@ -191,6 +194,28 @@ static void put_autocrypt(struct ll_sealing *g, struct ll_slice header, struct l
         ll_autocrypt_put(out, "Autocrypt", &a);
     }
     ll_buf_release(&key);
+}
+
+/* Those who see each other learn each other's keys, under the seal, so that all can answer all
+ * (Autocrypt level 1, 2.2). */
+static void put_gossip(struct ll_sealing *g, struct ll_buf *out)
+{
+    size_t seen = 0;
+
+    for (size_t i = 0; i < g->n_to; i++)
+        seen += !g->to[i].hidden;
+    for (size_t i = 0; i < g->n_to && seen > 1 && g->seal == LL_SEAL_PGP; i++) {
+        struct ll_buf key = LL_BUF(LL_AUTOCRYPT_FIELD_MAX);
+        struct ll_autocrypt a = {.address = g->to[i].address};
+
+        if (!g->to[i].hidden &&
+            ll_pgp_export(g->pgp, g->to[i].by[LL_SEAL_PGP].key.fingerprint, LL_PGP_MINIMAL, false,
+                          a.address, &key) == LL_SEAL_OK) {
+            a.keydata = ll_buf_slice(&key);
+            ll_autocrypt_put(out, "Autocrypt-Gossip", &a);
+        }
+        ll_buf_release(&key);
+    }
 }
 
 static bool is_hidden(const struct ll_sealing *g, const struct ll_sent *r)
@@ -282,6 +307,8 @@ int ll_seal_build(struct ll_sealing *g)
         status = open_signer(g);
     if (status == 0)
         put_autocrypt(g, ll_buf_slice(&p.fields), &p.fields);
+    if (status == 0)
+        put_gossip(g, &p.fields);
     if (status == 0 && g->seal != LL_SEAL_NONE && g->own.by[g->seal].found)
         status = ll_seal_load(g, &g->own.by[g->seal].key, false);
     if (status == 0)
@@ -439,6 +466,16 @@ void ll_send_seal_release(struct ll_send *s)
     s->sealing = NULL;
 }
 
+const char *ll_send_seal_word(const struct ll_send *s)
+{
+    return ll_seal_method_word(s->sealing ? s->sealing->seal : LL_SEAL_NONE);
+}
+
+const char *ll_send_sign_word(const struct ll_send *s)
+{
+    return ll_seal_method_word(s->sealing ? s->sealing->sign : LL_SEAL_NONE);
+}
+
 static int begin(struct ll_send *s)
 {
     struct ll_sealing *g = calloc(1, sizeof(*g));
@@ -481,7 +518,6 @@ static int send_plain(struct ll_send *s)
 
 int ll_send_seal(struct ll_send *s)
 {
-    static const struct rlimit no_core = {0, 0};
     enum ll_msg_error e = LL_MSG_OK;
     struct ll_sealing *g;
     bool seals;
@@ -489,7 +525,7 @@ int ll_send_seal(struct ll_send *s)
 
     if (!is_asked(s, &seals))
         return send_plain(s);
-    setrlimit(RLIMIT_CORE, &no_core); /* neither keys nor text may end in a file */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* neither keys nor text may end in a core file */
     status = begin(s);
     g = s->sealing;
     if (status == 0)

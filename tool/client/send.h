@@ -141,6 +141,9 @@ int ll_send_compose(struct ll_send *, const struct ll_words *words);
  * nothing may be sent. */
 int ll_send_seal(struct ll_send *);
 void ll_send_seal_release(struct ll_send *);
+/* "pgp", "smime", or "none". */
+const char *ll_send_seal_word(const struct ll_send *);
+const char *ll_send_sign_word(const struct ll_send *);
 /* Takes text (and leaves it empty) as what goes out to those recipients. 0 or a status. */
 int ll_send_add(struct ll_send *, struct ll_buf *text, struct ll_sent *rcpt, size_t n_rcpt);
 void ll_send_release(struct ll_send *);
