@@ -2,6 +2,7 @@
 #include "daemon/auth/directory.h"
 
 #include "daemon/auth/srs_secret.h"
+#include "daemon/auth/srs_store.h"
 #include "io/aliases.h"
 #include "io/clock.h"
 #include "io/log.h"
@@ -34,6 +35,9 @@ struct ll_directory {
     struct slot *slot;
     struct ll_buf postmaster; /* its targets, as an alias has them */
     struct ll_buf srs;        /* the secret; empty: none could be had */
+    struct ll_buf srs_old;    /* the one before it; empty: none */
+    int64_t srs_old_until;
+    struct ll_srs_store *srs_long; /* senders that fit no address; NULL: not opened */
 };
 
 /* One step of the way of an address. */
@@ -52,6 +56,7 @@ struct ll_directory *ll_directory_new(void)
     d->slot = calloc(LL_DIRECTORY_SLOTS, sizeof(*d->slot));
     ll_buf_init(&d->postmaster, LL_MAILBOX_MAX + 2);
     ll_buf_init(&d->srs, LL_SRS_SECRET_LINE);
+    ll_buf_init(&d->srs_old, LL_SRS_SECRET_LINE);
     if (d->slot)
         return d;
     free(d);
@@ -66,6 +71,8 @@ void ll_directory_free(struct ll_directory *d)
     ll_aliases_free(d->aliases);
     ll_buf_release(&d->postmaster);
     ll_buf_wipe(&d->srs);
+    ll_buf_wipe(&d->srs_old);
+    ll_srs_store_close(d->srs_long);
     free(d->slot);
     free(d);
 }
@@ -186,6 +193,10 @@ static void read_srs(struct ll_directory *d)
 
     if (d->conf->srs[0] && !ll_srs_secret_read(d->conf->accounts, &d->srs, &err))
         complain(&d->logged_srs, "srs-secret-unavailable", LL_SRS_SECRET_NAME, &err);
+    else if (d->conf->srs[0] &&
+             !ll_srs_secret_old(d->conf->accounts, &d->srs_old, &d->srs_old_until, &err) &&
+             err.n > 0)
+        complain(&d->logged_srs, "srs-secret-unavailable", LL_SRS_SECRET_NAME ".old", &err);
     ll_buf_release(&err);
 }
 
@@ -400,6 +411,71 @@ static bool name_of(const struct ll_directory *d, struct ll_slice address, struc
 
 /* ---- SRS ------------------------------------------------------------------------------------- */
 
+static bool long_store(struct ll_directory *d, struct ll_buf *err)
+{
+    if (!d->srs_long)
+        d->srs_long = ll_srs_store_open(d->conf->accounts, err);
+    return d->srs_long != NULL;
+}
+
+/* A sender that fits no address: a name of our own domain stands for it. */
+static enum ll_srs_error forward_long(struct ll_directory *d, struct ll_slice sender,
+                                      struct ll_buf *out)
+{
+    struct ll_buf name = LL_BUF(LL_MAILBOX_MAX), err = LL_BUF(1024);
+    enum ll_srs_error e = LL_SRS_LONG;
+
+    if (long_store(d, &err) && ll_srs_store_put(d->srs_long, sender, ll_unix_s(), &name, &err)) {
+        ll_buf_printf(&name, "@%s", d->conf->srs);
+        e = ll_srs_forward(ll_buf_slice(&d->srs), ll_buf_slice(&name), ll_slice_str(d->conf->srs),
+                           ll_unix_s(), out);
+    }
+    if (err.n > 0)
+        complain(&d->logged_srs, "srs-store-unavailable", LL_SRS_STORE_NAME, &err);
+    ll_buf_release(&name);
+    ll_buf_release(&err);
+    return e;
+}
+
+/* What such a name stands for, instead of it. Senders at our own domain are never rewritten, so
+ * an address that holds can mean nothing else. */
+static enum ll_srs_error reverse_long(struct ll_directory *d, struct ll_buf *to)
+{
+    struct ll_slice all = ll_buf_slice(to);
+    size_t at = ll_slice_rfind(all, '@');
+    struct ll_buf sender = LL_BUF(LL_MAILBOX_MAX), err = LL_BUF(1024);
+    enum ll_srs_error e = LL_SRS_OK;
+
+    if (all.n > 0 && all.p[0] == '~' &&
+        ll_slice_caseeq(ll_slice_skip(all, at + 1), ll_slice_str(d->conf->srs))) {
+        e = LL_SRS_AGE;
+        if (!long_store(d, &err) ||
+            !ll_srs_store_get(d->srs_long, ll_slice_cut(all, 0, at), &sender, &err))
+            e = err.n > 0 ? LL_SRS_RESOURCE : LL_SRS_AGE;
+        else
+            e = LL_SRS_OK;
+        ll_buf_clear(to);
+        ll_buf_put_slice(to, ll_buf_slice(&sender));
+    }
+    if (err.n > 0)
+        complain(&d->logged_srs, "srs-store-unavailable", LL_SRS_STORE_NAME, &err);
+    ll_buf_release(&sender);
+    ll_buf_release(&err);
+    return e;
+}
+
+/* By the secret, or the one before it while that counts. */
+static enum ll_srs_error reverse_srs(struct ll_directory *d, struct ll_slice local,
+                                     struct ll_buf *to)
+{
+    int64_t now = ll_unix_s();
+    enum ll_srs_error e = ll_srs_reverse(ll_buf_slice(&d->srs), local, now, to);
+
+    if (e == LL_SRS_FORGED && d->srs_old.n > 0 && now < d->srs_old_until)
+        e = ll_srs_reverse(ll_buf_slice(&d->srs_old), local, now, to);
+    return e == LL_SRS_OK ? reverse_long(d, to) : e;
+}
+
 /* Is it an SRS address of ours? Its case is kept, for it is somebody else's local part. Never
  * remembered: it ages. */
 static bool is_srs(struct ll_directory *d, struct ll_slice address, struct step *ret,
@@ -415,7 +491,7 @@ static bool is_srs(struct ll_directory *d, struct ll_slice address, struct step 
         return false;
     if (d->srs.n == 0)
         return true;
-    e = ll_srs_reverse(ll_buf_slice(&d->srs), local, ll_unix_s(), to);
+    e = reverse_srs(d, local, to);
     if (e != LL_SRS_RESOURCE)
         ret->kind = e == LL_SRS_OK ? LL_ADDR_BOUNCE : LL_ADDR_UNKNOWN;
     if (ret->kind == LL_ADDR_UNKNOWN)
@@ -444,6 +520,8 @@ bool ll_directory_srs(struct ll_directory *d, struct ll_slice sender, struct ll_
     if (d->srs.n == 0)
         return false;
     e = ll_srs_forward(ll_buf_slice(&d->srs), sender, ll_slice_str(d->conf->srs), ll_unix_s(), out);
+    if (e == LL_SRS_LONG)
+        e = forward_long(d, sender, out);
     if (e == LL_SRS_LONG || e == LL_SRS_LOCAL) {
         ll_log(LL_LOG_INFO, "srs-left-out", LL_F("sender", sender),
                LL_FS("why", ll_srs_error_text(e)));

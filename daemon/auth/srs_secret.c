@@ -1,10 +1,13 @@
 /* See srs_secret.h. */
 #include "daemon/auth/srs_secret.h"
 
+#include "letterlock/srs.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PATH_LENGTH 4096
@@ -95,6 +98,30 @@ bool ll_srs_secret_read(const char *accounts, struct ll_buf *ret, struct ll_buf 
         return false;
     }
     ok = take_line(fd, path, ret, err);
+    close(fd);
+    return ok;
+}
+
+bool ll_srs_secret_old(const char *accounts, struct ll_buf *ret, int64_t *ret_until,
+                       struct ll_buf *err)
+{
+    char path[PATH_LENGTH], present[PATH_LENGTH];
+    struct stat st;
+    bool ok;
+    int fd;
+
+    ll_buf_wipe(ret);
+    if (!path_of(accounts, ".old", path) || !path_of(accounts, "", present) ||
+        stat(present, &st) != 0)
+        return false;
+    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        if (errno != ENOENT)
+            ll_buf_printf(err, "%s: %s\n", path, strerror(errno));
+        return false;
+    }
+    ok = take_line(fd, path, ret, err);
+    *ret_until = (int64_t)st.st_mtime + (int64_t)LL_SRS_DAYS * 86400;
     close(fd);
     return ok;
 }

@@ -276,6 +276,15 @@ static void rewriting(void **state)
     assert_int_equal(ll_directory_expand(d, ll_slice_str(given), &targets), LL_ALIAS_OK);
     assert_true(ll_slice_eq(ll_slice_skip(ll_buf_slice(&targets), 2), LL_LIT("Joe@x.test")));
     assert_false(ll_directory_sender(d, LL_LIT("bob@b.test"), ll_slice_str(given)));
+    ll_buf_clear(&targets); /* what fits no local part has a number */
+    assert_true(srs("Xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx@x.test", &out));
+    assert_true(out.n < 64 && ll_slice_search(ll_buf_slice(&out), LL_LIT("=b.test=~")) < out.n);
+    assert_int_equal(kind(ll_buf_str(&out), &m), LL_ADDR_BOUNCE);
+    assert_int_equal(ll_directory_expand(d, ll_buf_slice(&out), &targets), LL_ALIAS_OK);
+    assert_true(
+        ll_slice_eq(ll_slice_skip(ll_buf_slice(&targets), 2),
+                    LL_LIT("Xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx@x.test")));
+    unlink(path("srs.db"));
     /* no catch-all for what is forged */
     assert_int_equal(kind("SRS0=AAAAAAAA=AA=x.test=joe@b.test", &m), LL_ADDR_UNKNOWN);
     ll_buf_clear(&targets);

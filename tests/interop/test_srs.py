@@ -2,7 +2,9 @@
 reports find their way back; nobody gets through who does not know the secret."""
 import os
 import re
+import signal
 import smtplib
+import time
 
 import pytest
 
@@ -136,10 +138,37 @@ def test_local_targets_see_the_sender(server, outside):
     assert outside.envelopes[-1][0].startswith("SRS0=")
 
 
-def test_long_stays_and_is_logged(server, outside):
-    sender = "x" * 50 + "@orig.test"
-    assert rewritten(server, outside, sender) == sender
-    assert "srs-left-out" in server.log()
+def test_long_senders_have_a_number(server, outside, orig):
+    """They fit no local part: what is given out is short, signed, and finds them after a restart too."""
+    sender = "Bounces+" + "x" * 50 + "@mass.orig.test"
+    path = rewritten(server, outside, sender)
+    assert re.fullmatch(r"SRS0=[A-Z2-7]{8}=[A-Z2-7]{2}=alpha\.test=~[a-z2-7]+@alpha\.test", path)
+    assert rewritten(server, outside, sender) == path  # one number a day
+    assert rewritten(server, outside, "y" + sender) != path
+    assert through(server, orig, "", path.lower())[1] == [sender]
+    assert code(server, "", re.sub("~.*@", "~zz@", path))[0] == 550
+    assert os.stat(os.path.join(server.home, "lib/auth/srs.db")).st_mode & 0o777 == 0o600
+    for pid in server.role_pids("auth"):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: server.role_pids("auth"), 10)
+    wait_for(lambda: code(server, "", path)[0] == 250, 10, 0.2)
+    assert through(server, orig, "", path)[1] == [sender]
+
+
+def test_a_changed_secret_counts_on_for_a_time(server, outside, orig):
+    path = rewritten(server, outside)
+    name = os.path.join(server.home, "lib/auth/srs.secret")
+    os.rename(name, name + ".old")
+    server.tool("reload")
+    wait_for(lambda: os.path.exists(name), 10)
+    wait_for(lambda: rewritten(server, outside) != path, 10)
+    assert through(server, orig, "", path)[1] == ["joe@orig.test"]
+    long_ago = time.time() - 22 * 86400
+    os.utime(name, (long_ago, long_ago))
+    server.tool("reload")
+    wait_for(lambda: code(server, "", path)[0] == 550, 10, 0.2)
+    assert code(server, "", rewritten(server, outside))[0] == 250
+    os.unlink(name + ".old")
 
 
 def test_our_own_report_finds_the_sender(server, orig):
