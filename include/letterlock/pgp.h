@@ -77,6 +77,7 @@ struct ll_pgp_key {
     int64_t created, expires; /* expires 0: never */
     bool secret;              /* some secret part is here */
     bool locked;              /* some secret part needs a password */
+    bool elsewhere;           /* a stub stands for a secret part: it is on a card */
     bool revoked, expired;
     bool valid; /* its self-signatures hold; false: not a key that anybody may use */
     bool can_sign, can_encrypt;
@@ -220,5 +221,33 @@ enum ll_seal_error ll_pgp_mime_sign(struct ll_pgp *, struct ll_slice signer, str
 enum ll_seal_error ll_pgp_mime_encrypt(struct ll_pgp *, const struct ll_slice *recipient, size_t n,
                                        struct ll_slice signer, struct ll_slice entity,
                                        struct ll_slice boundary, int64_t now, struct ll_buf *out);
+
+/* ---- secret keys on cards
+ * ------------------------------------------------------------------------
+ *
+ * A stub of GnuPG in a secret key (ll_pgp_key.elsewhere) says that a part of it is on a card. Who
+ * can ask GnuPG signs and opens with it; everything else is done here, as for other keys. */
+
+#define LL_PGP_SESSION_MAX (512 * 1024) /* octets of the session key packets of a message */
+
+/* As ll_pgp_mime_sign, with a detached signature that another program made of entity: armored,
+ * SHA-256, SHA-384 or SHA-512. MALFORMED: it is no such signature. */
+enum ll_seal_error ll_pgp_mime_signed(struct ll_slice signature, struct ll_slice entity,
+                                      struct ll_slice boundary, struct ll_buf *out);
+/* As ll_pgp_mime_encrypt, of a message in binary form that another program has signed. */
+enum ll_seal_error ll_pgp_mime_encrypt_signed(struct ll_pgp *, const struct ll_slice *recipient,
+                                              size_t n, struct ll_slice message,
+                                              struct ll_slice boundary, int64_t now,
+                                              struct ll_buf *out);
+
+/* What the holder of the secret key needs to tell the session key of a message: the packets that
+ * have it for its recipients, and in place of the letter something that is not it.
+ * NO_KEY: it is for passwords alone; INTEGRITY: nothing protects it; MALFORMED; TOO_LARGE. */
+enum ll_seal_error ll_pgp_session_packets(struct ll_slice message, struct ll_buf *out);
+/* As ll_pgp_open, with the session key as GnuPG tells it: cipher, colon, hexadecimal digits.
+ * INTEGRITY: also when it is the key of another message; MALFORMED: also when it is none. */
+enum ll_seal_error ll_pgp_open_session(struct ll_pgp *, struct ll_slice message,
+                                       struct ll_slice session_key, int64_t now, struct ll_buf *out,
+                                       struct ll_arena *, struct ll_opened *ret);
 
 #endif

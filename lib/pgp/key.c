@@ -59,7 +59,8 @@ static bool describe_user_ids(rnp_key_handle_t key, struct ll_arena *arena, stru
     return k->user_id;
 }
 
-static void describe_subkey(rnp_key_handle_t part, rnp_key_handle_t primary, int64_t now,
+/* True: its secret part is on a card. */
+static bool describe_subkey(rnp_key_handle_t part, rnp_key_handle_t primary, int64_t now,
                             struct ll_arena *arena, struct ll_pgp_subkey *ret)
 {
     struct ll_pgp_state s;
@@ -79,6 +80,7 @@ static void describe_subkey(rnp_key_handle_t part, rnp_key_handle_t primary, int
         .can_sign = s.can_sign && s.usable,
         .can_encrypt = s.can_encrypt && s.usable,
     };
+    return s.elsewhere;
 }
 
 static bool describe_subkeys(rnp_key_handle_t key, int64_t now, struct ll_arena *arena,
@@ -95,7 +97,7 @@ static bool describe_subkeys(rnp_key_handle_t key, int64_t now, struct ll_arena 
 
         if (rnp_key_get_subkey_at(key, i, &part) != RNP_SUCCESS)
             continue;
-        describe_subkey(part, key, now, arena, s);
+        k->elsewhere |= describe_subkey(part, key, now, arena, s);
         rnp_key_handle_destroy(part);
         k->n_subkey++;
         k->secret |= s->secret;
@@ -175,6 +177,7 @@ static enum ll_seal_error describe(rnp_key_handle_t key, int64_t now, struct ll_
         .expires = s.expires,
         .secret = s.secret,
         .locked = s.locked,
+        .elsewhere = s.elsewhere,
         .revoked = s.revoked,
         .expired = s.expired,
         .valid = s.valid,

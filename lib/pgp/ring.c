@@ -168,16 +168,18 @@ static bool key_weak(rnp_key_handle_t key)
 }
 
 /* GnuPG leaves stubs of secret keys that are elsewhere: they are none. */
-static bool key_secret(rnp_key_handle_t key)
+static bool key_secret(rnp_key_handle_t key, bool *ret_elsewhere)
 {
-    static const char *const stubs[] = {"GPG-None", "GPG-Smartcard", "Unknown"};
-    char *type = NULL;
+    static const char *const card[] = {"GPG-Smartcard"}, *const others[] = {"GPG-None", "Unknown"};
+    char *type = NULL, *again = NULL;
     bool secret = false;
 
-    if (rnp_key_have_secret(key, &secret) != RNP_SUCCESS || !secret)
+    if (rnp_key_have_secret(key, &secret) != RNP_SUCCESS || !secret ||
+        rnp_key_get_protection_type(key, &type) != RNP_SUCCESS)
         return false;
-    return rnp_key_get_protection_type(key, &type) == RNP_SUCCESS &&
-           !is_word(type, stubs, LL_COUNT(stubs));
+    *ret_elsewhere = is_word(type, card, LL_COUNT(card));
+    return !*ret_elsewhere && rnp_key_get_protection_type(key, &again) == RNP_SUCCESS &&
+           !is_word(again, others, LL_COUNT(others));
 }
 
 void ll_pgp_state(rnp_key_handle_t key, rnp_key_handle_t primary, int64_t now,
@@ -191,7 +193,7 @@ void ll_pgp_state(rnp_key_handle_t key, rnp_key_handle_t primary, int64_t now,
     rnp_key_get_expiration(key, &lifetime);
     s.created = created;
     s.expires = lifetime ? (int64_t)created + lifetime : 0;
-    s.secret = key_secret(key);
+    s.secret = key_secret(key, &s.elsewhere);
     if (s.secret)
         rnp_key_is_locked(key, &s.locked);
     /* A key that was never valid has no self-signature that holds. */

@@ -21,7 +21,8 @@ struct ll_pgp {
 struct ll_pgp_state {
     int64_t created, expires; /* expires 0: never */
     bool secret, locked;
-    bool valid; /* bound by a self-signature that holds */
+    bool elsewhere; /* a stub of GnuPG is here: the secret part is on a card */
+    bool valid;     /* bound by a self-signature that holds */
     bool revoked, expired, weak;
     bool usable; /* valid, neither revoked nor expired, strong enough, made before now */
     bool can_sign, can_encrypt;
@@ -55,6 +56,11 @@ void ll_pgp_put_algorithm(struct ll_buf *, rnp_key_handle_t key);
 struct ll_slice ll_pgp_fingerprint(struct ll_arena *, rnp_key_handle_t key);
 /* Addresses of the user ids that hold, and the user id to show. */
 void ll_pgp_names(rnp_key_handle_t primary, struct ll_arena *, struct ll_signature *);
+
+/* Encrypts packets as they stand, to keys: a message that is signed already. Armored. */
+enum ll_seal_error ll_pgp_encrypt_packets(struct ll_pgp *, const struct ll_slice *recipient,
+                                          size_t n, struct ll_slice packets, int64_t now,
+                                          struct ll_buf *out);
 
 /* A secret as a C string. False: a NUL inside, or too long. Wipe it with ll_buf_wipe. */
 bool ll_pgp_secret_str(struct ll_slice secret, struct ll_buf *ret);

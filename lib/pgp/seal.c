@@ -102,6 +102,7 @@ struct wanted {
     const struct ll_slice *recipient;
     size_t n;
     struct ll_slice signer, password;
+    bool packets; /* the text is a message already */
 };
 
 static enum ll_seal_error add_password(rnp_op_encrypt_t op, struct ll_slice password)
@@ -128,6 +129,8 @@ static enum ll_seal_error set_up(struct ll_pgp *ring, rnp_op_encrypt_t op, const
         error = add_password(op, w->password);
     if (!error && w->signer.n > 0)
         error = add_signer(ring, op, w->signer, now);
+    if (!error && w->packets)
+        error = ll_pgp_error(rnp_op_encrypt_set_flags(op, RNP_ENCRYPT_NOWRAP));
     return error ? error : run(op, ocb);
 }
 
@@ -162,6 +165,15 @@ enum ll_seal_error ll_pgp_encrypt(struct ll_pgp *ring, const struct ll_slice *re
     struct wanted w = {.recipient = recipient, .n = n, .signer = signer};
 
     return encrypt(ring, &w, text, now, out);
+}
+
+enum ll_seal_error ll_pgp_encrypt_packets(struct ll_pgp *ring, const struct ll_slice *recipient,
+                                          size_t n, struct ll_slice packets, int64_t now,
+                                          struct ll_buf *out)
+{
+    struct wanted w = {.recipient = recipient, .n = n, .packets = true};
+
+    return encrypt(ring, &w, packets, now, out);
 }
 
 enum ll_seal_error ll_pgp_encrypt_password(struct ll_pgp *ring, struct ll_slice password,
