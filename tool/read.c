@@ -4,6 +4,7 @@
  * (tool/read/): all that looks at them. */
 #include "io/clock.h"
 #include "letterlock/msg.h"
+#include "tool/client/gnupg.h"
 #include "tool/read/read.h"
 
 #include <errno.h>
@@ -263,6 +264,19 @@ static bool give_password(struct read *a, struct ll_slice frame, struct ll_buf *
     return true;
 }
 
+/* SESSION: from a card. 0: none has it. */
+static bool give_session_key(struct ll_slice frame, struct ll_buf *answer)
+{
+    struct ll_buf key = LL_BUF(LL_READ_SESSION_MAX);
+    bool found = ll_gnupg_session_key(frame, &key) == LL_SEAL_OK;
+
+    ll_buf_u8(answer, found);
+    if (found)
+        ll_buf_put_slice(answer, ll_buf_slice(&key));
+    ll_buf_wipe(&key);
+    return true;
+}
+
 static bool host(void *data, uint8_t type, struct ll_slice frame, struct ll_buf *answer)
 {
     struct read *a = data;
@@ -270,6 +284,8 @@ static bool host(void *data, uint8_t type, struct ll_slice frame, struct ll_buf 
     switch (type) {
     case LL_READ_PASSWORD:
         return give_password(a, frame, answer);
+    case LL_READ_SESSION:
+        return give_session_key(frame, answer);
     case LL_READ_KEY:
     case LL_READ_PEER:
         return ll_read_store(a->store, type, frame, a->within.ring.now);

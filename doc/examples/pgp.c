@@ -53,10 +53,10 @@ static int describe(struct job *j, struct ll_slice fingerprint)
 
     if (failed(ll_pgp_key(j->ring, fingerprint, j->now, &j->arena, &k)))
         return 1;
-    printf("%.*s %.*s%s%s%s%s%s%s%s\n", LL_FMT(k.fingerprint), LL_FMT(k.algorithm),
-           k.secret ? " secret" : "", k.locked ? " locked" : "", k.valid ? "" : " invalid",
-           k.revoked ? " revoked" : "", k.expired ? " expired" : "", k.can_sign ? " signs" : "",
-           k.can_encrypt ? " encrypts" : "");
+    printf("%.*s %.*s%s%s%s%s%s%s%s%s\n", LL_FMT(k.fingerprint), LL_FMT(k.algorithm),
+           k.secret ? " secret" : "", k.elsewhere ? " card" : "", k.locked ? " locked" : "",
+           k.valid ? "" : " invalid", k.revoked ? " revoked" : "", k.expired ? " expired" : "",
+           k.can_sign ? " signs" : "", k.can_encrypt ? " encrypts" : "");
     for (size_t i = 0; i < k.n_user_id; i++)
         printf("  %s %.*s\n", k.user_id[i].valid ? "id" : "invalid-id",
                LL_FMT(k.user_id[i].address));

@@ -75,6 +75,25 @@ static void open_message(struct ll_pgp *ring, struct ll_slice in, struct ll_aren
     ll_buf_release(&out);
 }
 
+/* With a session key from elsewhere, which is that of none of the seeds. */
+static void open_session(struct ll_pgp *ring, struct ll_slice in, struct ll_arena *arena)
+{
+    struct ll_buf out = LL_BUF(8 << 20), packets = LL_BUF(LL_PGP_SESSION_MAX + 4096);
+    struct ll_opened o = {0};
+
+    if (ll_pgp_session_packets(in, &packets) == LL_SEAL_OK)
+        CHECK(packets.n > 0);
+    if (ll_pgp_open_session(ring, in,
+                            LL_LIT("9:0011223344556677001122334455667700112233445566770011"
+                                   "223344556677"),
+                            NOW, &out, arena, &o) == LL_SEAL_OK)
+        CHECK(o.encrypted && o.authenticated);
+    else
+        CHECK(out.n == 0);
+    ll_buf_release(&out);
+    ll_buf_release(&packets);
+}
+
 static void verify(struct ll_pgp *ring, struct ll_slice in, struct ll_arena *arena)
 {
     struct ll_opened o = {0};
@@ -137,6 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     switch (data[0] % 4) {
     case 0:
         open_message(ring, in, &arena);
+        open_session(ring, in, &arena);
         break;
     case 1:
         verify(ring, in, &arena);

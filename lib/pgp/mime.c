@@ -139,12 +139,18 @@ enum ll_seal_error ll_pgp_mime_signed(struct ll_slice signature, struct ll_slice
                                       struct ll_slice boundary, struct ll_buf *out)
 {
     const char *micalg = micalg_of(signature);
+    struct ll_slice line;
     size_t start = out->n;
 
     if (!micalg || signature.p[0] & 0x80 || !boundary_ok(boundary) || !entity_ok(entity, boundary))
         return LL_SEAL_MALFORMED;
     put_signed(out, micalg, entity, boundary);
-    ll_buf_put_slice(out, signature);
+    while (signature.n > 0) { /* lines end as they do in mail */
+        ll_slice_next(&signature, '\n', &line);
+        ll_buf_put_slice(out, ll_slice_ends(line, LL_LIT("\r")) ? ll_slice_cut(line, 0, line.n - 1)
+                                                                : line);
+        ll_buf_puts(out, "\r\n");
+    }
     return finish(out, boundary, start, LL_SEAL_OK);
 }
 

@@ -6,6 +6,7 @@
 #include "letterlock/compose.h"
 #include "letterlock/msg.h"
 #include "letterlock/protect.h"
+#include "tool/client/gnupg.h"
 #include "tool/client/people.h"
 
 #include <stdlib.h>
@@ -57,6 +58,21 @@ static enum ll_seal_error unlock(struct ll_sealing *g, struct ll_slice password)
                                   : ll_smime_unlock(g->smime, fingerprint, password);
 }
 
+/* Does no secret part that signs lie here, but a stub of one on a card? */
+static bool signs_by_card(struct ll_sealing *g)
+{
+    struct ll_slice fingerprint = g->own.by[g->sign].key.fingerprint;
+    struct ll_buf probe = LL_BUF(4096);
+    struct ll_pgp_key key;
+    bool card = g->sign == LL_SEAL_PGP &&
+                ll_pgp_key(g->pgp, fingerprint, g->now, &g->s->arena, &key) == LL_SEAL_OK &&
+                key.elsewhere &&
+                ll_pgp_sign(g->pgp, fingerprint, LL_LIT(""), g->now, &probe) == LL_SEAL_NO_KEY;
+
+    ll_buf_release(&probe);
+    return card;
+}
+
 /* Without a password first: many secret keys have none. */
 static int open_signer(struct ll_sealing *g)
 {
@@ -72,7 +88,8 @@ static int open_signer(struct ll_sealing *g)
         if (status == 0)
             e = unlock(g, ll_buf_slice(&password));
     }
-    if (status == 0 && e != LL_SEAL_OK)
+    g->card = status == 0 && (e == LL_SEAL_OK || e == LL_SEAL_NO_KEY) && signs_by_card(g);
+    if (status == 0 && e != LL_SEAL_OK && !g->card)
         status = ll_fail(e == LL_SEAL_PASSWORD ? EX_NOPERM : EX_DATAERR, "the secret key %.*s: %s",
                          LL_FMT(key->fingerprint), ll_seal_error_text(e));
     ll_buf_wipe(&password);
@@ -94,6 +111,23 @@ static bool boundary(char ret[BOUNDARY_N + 1])
     return ok;
 }
 
+/* The card signs, through GnuPG; what is encrypted is encrypted here. */
+static enum ll_seal_error seal_by_card(struct ll_sealing *g, const struct ll_slice *to, size_t n,
+                                       struct ll_slice inner, struct ll_slice word,
+                                       struct ll_buf *out)
+{
+    struct ll_buf signed_ = LL_BUF(ROOM);
+    enum ll_seal_error e =
+        ll_gnupg_sign(g->own.by[LL_SEAL_PGP].key.fingerprint, inner, n == 0, &signed_);
+
+    if (!e && n > 0)
+        e = ll_pgp_mime_encrypt_signed(g->pgp, to, n, ll_buf_slice(&signed_), word, g->now, out);
+    else if (!e)
+        e = ll_pgp_mime_signed(ll_buf_slice(&signed_), inner, word, out);
+    ll_buf_wipe(&signed_);
+    return e;
+}
+
 static enum ll_seal_error seal_pgp(struct ll_sealing *g, const struct ll_slice *to, size_t n,
                                    struct ll_slice inner, struct ll_buf *out)
 {
@@ -103,6 +137,8 @@ static enum ll_seal_error seal_pgp(struct ll_sealing *g, const struct ll_slice *
 
     if (!boundary(word))
         return LL_SEAL_RESOURCE;
+    if (g->card && g->sign == LL_SEAL_PGP)
+        return seal_by_card(g, to, n, inner, ll_slice_str(word), out);
     return n > 0
                ? ll_pgp_mime_encrypt(g->pgp, to, n, signer, inner, ll_slice_str(word), g->now, out)
                : ll_pgp_mime_sign(g->pgp, signer, inner, ll_slice_str(word), g->now, out);

@@ -42,6 +42,7 @@ struct ll_sealing {
     struct ll_smime *smime;
     int64_t now;
     enum ll_seal_method seal, sign; /* what was chosen; NONE: not */
+    bool card;                      /* the OpenPGP key that signs is on a card */
     struct ll_seal_person own;      /* who writes: found means that the secret key is here */
     struct ll_seal_person *to;
     size_t n_to;

@@ -117,7 +117,7 @@ int ll_stored_from_ring(struct ll_stored *s, struct ll_pgp *ring, struct ll_slic
         e = LL_SEAL_RESOURCE;
     if (!e)
         e = ll_pgp_export(ring, fingerprint, LL_PGP_PUBLIC, false, LL_LIT(""), &octets);
-    if (!e && k.secret && s->only.n == 0)
+    if (!e && (k.secret || k.elsewhere) && s->only.n == 0)
         e = ll_pgp_export(ring, fingerprint, LL_PGP_SECRET, false, LL_LIT(""), &secret);
     key.octets = ll_buf_slice(&octets);
     key.whole = s->only.n == 0;
@@ -146,7 +146,7 @@ static int join_pgp(struct ll_stored *s, struct ll_pgp *came, struct ll_slice fi
         return 0;
     }
     if (s->only.n == 0 && ll_pgp_key(came, fingerprint, s->now, s->arena, &k) == LL_SEAL_OK &&
-        k.secret)
+        (k.secret || k.elsewhere))
         form = LL_PGP_SECRET;
     if (!status)
         status = known(s->store, LL_SEAL_PGP, fingerprint, s->arena, &old, &n_old, s->err);

@@ -18,8 +18,10 @@
 #define LL_READ_OUT   ((size_t)1 << 30)   /* octets of all that is shown */
 
 /* Frames out of the box (box.h). ROW(ID, what the process outside does) */
+#define LL_READ_SESSION_MAX 256 /* octets of a session key as text */
 #define LL_READ_FRAMES(ROW)                                                                        \
     ROW(PASSWORD, "asks for a password: method, fingerprint; answers 1 and the password, or 0")    \
+    ROW(SESSION, "asks a card for a session key: packets with it; answers 1 and the key, or 0")    \
     ROW(KEY, "puts a key that came with the letter into the store")                                \
     ROW(PEER, "notes what the letter said by Autocrypt of its author")
 

@@ -155,6 +155,17 @@ static enum ll_seal_error unlock(struct ll_ring *r, enum ll_seal_method method,
                                  : ll_smime_unlock(r->smime, fingerprint, password);
 }
 
+/* A recipient's key id is that of a part of the key, or hidden. */
+static bool names_key(struct ll_slice id, const struct ll_pgp_key *key)
+{
+    if (ll_slice_caseeq(id, key->key_id) || ll_slice_eq(id, LL_LIT("0000000000000000")))
+        return true;
+    for (size_t j = 0; j < key->n_subkey; j++)
+        if (ll_slice_caseeq(id, key->subkey[j].key_id))
+            return true;
+    return false;
+}
+
 /* Is this locked key a recipient of the letter? OpenPGP names key ids; a hidden one is zeros, and
  * then any key may be meant. S/MIME has seldom more than one. */
 static bool is_wanted(struct ll_ring *r, const struct ll_keystore_key *k, struct ll_arena *arena,
@@ -167,15 +178,9 @@ static bool is_wanted(struct ll_ring *r, const struct ll_keystore_key *k, struct
         return ll_smime_cert(r->smime, k->fingerprint, arena, &cert) == LL_SEAL_OK && cert.locked;
     if (ll_pgp_key(r->pgp, k->fingerprint, r->now, arena, &key) != LL_SEAL_OK || !key.locked)
         return false;
-    for (size_t i = 0; i < opened->n_recipient; i++) {
-        struct ll_slice id = opened->recipient[i];
-
-        if (ll_slice_caseeq(id, key.key_id) || ll_slice_eq(id, LL_LIT("0000000000000000")))
+    for (size_t i = 0; i < opened->n_recipient; i++)
+        if (names_key(opened->recipient[i], &key))
             return true;
-        for (size_t j = 0; j < key.n_subkey; j++)
-            if (ll_slice_caseeq(id, key.subkey[j].key_id))
-                return true;
-    }
     return opened->n_recipient == 0;
 }
 
@@ -204,6 +209,43 @@ static enum ll_seal_error ask_password(struct ll_ring *r, struct ll_box *box,
     }
     ll_buf_wipe(&answer);
     ll_buf_release(&frame);
+    return e;
+}
+
+/* Is a recipient of the letter one of our keys that are on cards? */
+static bool is_on_card(struct ll_ring *r, struct ll_arena *arena, const struct ll_opened *opened)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        struct ll_pgp_key key;
+
+        if (!r->key[i].own || r->key[i].kind != LL_SEAL_PGP ||
+            ll_pgp_key(r->pgp, r->key[i].fingerprint, r->now, arena, &key) != LL_SEAL_OK ||
+            !key.elsewhere)
+            continue;
+        for (size_t k = 0; k < opened->n_recipient; k++)
+            if (names_key(opened->recipient[k], &key))
+                return true;
+    }
+    return false;
+}
+
+/* The session key comes from the card, by way of the process outside; the letter stays here. */
+static enum ll_seal_error ask_card(struct ll_ring *r, struct ll_box *box,
+                                   const struct ll_unseal_ask *ask, struct ll_arena *arena,
+                                   struct ll_unseal_answer *a)
+{
+    struct ll_buf packets = LL_BUF(LL_BOX_FRAME_MAX), key = LL_BUF(LL_READ_SESSION_MAX);
+    enum ll_seal_error e = ll_pgp_session_packets(ask->text, &packets);
+
+    ll_buf_room(&key, LL_READ_SESSION_MAX); /* never moved, so never left behind unwiped */
+    if (!e && (!ll_box_ask(box, LL_READ_SESSION, ll_buf_slice(&packets), &key) || key.n < 2 ||
+               key.p[0] != 1))
+        e = LL_SEAL_NO_KEY;
+    if (!e)
+        e = ll_pgp_open_session(r->pgp, ask->text, ll_slice_skip(ll_buf_slice(&key), 1), r->now,
+                                a->plain, arena, &a->opened);
+    ll_buf_wipe(&key);
+    ll_buf_release(&packets);
     return e;
 }
 
@@ -240,6 +282,8 @@ void ll_ring_answer(struct ll_ring *r, struct ll_box *box, enum ll_unseal_questi
         if (a.error == LL_SEAL_OK)
             a.error = ask_engine(r, q, ask, arena, &a);
     }
+    if (q == LL_UNSEAL_OPEN_PGP && a.error == LL_SEAL_NO_KEY && is_on_card(r, arena, &a.opened))
+        a.error = ask_card(r, box, ask, arena, &a);
     ll_unseal_answer(u, &a);
     ll_buf_wipe(&plain);
 }

@@ -147,6 +147,32 @@ static void an_expired_key_is_of_no_use(void **state)
     ll_buf_release(&out);
 }
 
+/* Old letters stay readable, and say what became of the key. */
+static void a_dead_key_still_opens(void **state)
+{
+    struct world *w = *state;
+    struct ll_pgp *later[] = {ll_pgp_new(), ll_pgp_new()};
+    struct ll_buf sealed = BUF, out = BUF;
+    struct ll_opened o;
+
+    assert_ok(ll_pgp_set_expiry(w->own, w->key, NOW + 10 * DAY, NOW));
+    assert_ok(ll_pgp_encrypt(w->own, &w->key, 1, w->key, LL_LIT("old"), NOW + 1, &sealed));
+    give(w->own, later[0], w->key, LL_PGP_SECRET, NOW + 100 * DAY, &w->arena);
+    assert_ok(ll_pgp_revoke(w->own, w->key, LL_PGP_SUPERSEDED, NOW + DAY));
+    give(w->own, later[1], w->key, LL_PGP_SECRET, NOW + 2 * DAY, &w->arena);
+    for (size_t i = 0; i < 2; i++) {
+        ll_buf_clear(&out);
+        assert_ok(ll_pgp_open(later[i], TEXT(sealed), NOTHING, i ? NOW + 2 * DAY : NOW + 100 * DAY,
+                              &out, &w->arena, &o));
+        assert_text(TEXT(out), "old");
+        assert_int_equal(o.signature[0].state,
+                         i ? LL_SIGNATURE_KEY_REVOKED : LL_SIGNATURE_KEY_EXPIRED);
+        ll_pgp_free(later[i]);
+    }
+    ll_buf_release(&sealed);
+    ll_buf_release(&out);
+}
+
 static void a_lifetime_is_counted_from_now(void **state)
 {
     struct world *w = *state;
@@ -400,6 +426,7 @@ int main(void)
         TEST(user_ids_have_one_address_or_none),
         TEST(what_cannot_be_a_user_id_is_refused),
         TEST(an_expired_key_is_of_no_use),
+        TEST(a_dead_key_still_opens),
         TEST(a_lifetime_is_counted_from_now),
         TEST(a_revoked_key_is_of_no_use),
         TEST(a_revocation_certificate_revokes_where_it_is_imported),

@@ -532,6 +532,103 @@ static void what_would_not_survive_mail_is_refused(void **state)
     assert_text(TEXT(w->out), "kept");
 }
 
+/* ---- keys on cards ---- */
+
+static void session_keys_are_asked_for_without_the_letter(void **state)
+{
+    static const char *const no_keys[] = {"",
+                                          "9",
+                                          "9:",
+                                          ":00",
+                                          "9:0",
+                                          "9:zz",
+                                          "0:00",
+                                          "999:00",
+                                          "a:00",
+                                          "9:00000000000000000000000000000000000000000000000000"
+                                          "0000000000000000"};
+    struct world *w = *state;
+    struct ll_buf ask = BUF, old = BUF;
+    struct ll_slice rest;
+    struct ll_pgp_packet p;
+    unsigned n = 0;
+
+    put_literal(&w->packets, LL_LIT("the secret"));
+    seal_packets(w->ring, w->b, TEXT(w->packets), "AES256", &w->sealed);
+    ll_buf_puts(&ask, "kept");
+    assert_ok(ll_pgp_session_packets(TEXT(w->sealed), &ask));
+    rest = ll_slice_skip(TEXT(ask), 4);
+    while (ll_pgp_packet_next(&rest, &p)) {
+        assert_int_equal(p.tag, n++ == 0 ? LL_PGP_TAG_PKESK : LL_PGP_TAG_SEIPD);
+        if (p.tag == LL_PGP_TAG_SEIPD)
+            assert_true(ll_slice_ends(p.body, LL_LIT("in its place")));
+    }
+    assert_int_equal(n, 2);
+    for (size_t i = 0; i < LL_COUNT(no_keys); i++)
+        assert_error(ll_pgp_open_session(w->ring, TEXT(w->sealed), SLICE(no_keys[i]), NOW, &w->out,
+                                         &w->arena, &w->o),
+                     LL_SEAL_MALFORMED);
+    /* The key of another letter; who has no key of his own gets nothing by it. */
+    {
+        struct ll_pgp *nobody = ll_pgp_new();
+
+        assert_error(ll_pgp_open_session(nobody, TEXT(w->sealed),
+                                         LL_LIT("9:00112233445566778899aabbccddeeff"
+                                                "00112233445566778899aabbccddeeff"),
+                                         NOW, &w->out, &w->arena, &w->o),
+                     LL_SEAL_INTEGRITY);
+        assert_int_equal(w->out.n, 0);
+        ll_pgp_free(nobody);
+    }
+    /* For passwords alone, without protection, no message. */
+    ll_buf_clear(&w->sealed);
+    assert_ok(ll_pgp_encrypt_password(w->ring, LL_LIT("x"), LL_LIT("text"), NOW, &w->sealed));
+    assert_error(ll_pgp_session_packets(TEXT(w->sealed), &ask), LL_SEAL_NO_KEY);
+    put_packet(&old, LL_PGP_TAG_ENCRYPTED, LL_LIT("x"));
+    assert_error(ll_pgp_session_packets(TEXT(old), &ask), LL_SEAL_INTEGRITY);
+    assert_error(ll_pgp_session_packets(LL_LIT("hello"), &ask), LL_SEAL_MALFORMED);
+    assert_error(ll_pgp_session_packets(TEXT(w->packets), &ask), LL_SEAL_MALFORMED);
+    ll_buf_release(&ask);
+    ll_buf_release(&old);
+}
+
+static void signatures_of_others_are_put_beside_what_they_sign(void **state)
+{
+    struct world *w = *state;
+    struct ll_buf sig = BUF, lf = BUF, theirs = BUF;
+    struct ll_slice b = LL_LIT("=_b");
+
+    assert_ok(ll_pgp_sign(w->ring, w->a, LL_LIT(ENTITY), NOW, &sig));
+    assert_ok(ll_pgp_mime_sign(w->ring, w->a, LL_LIT(ENTITY), b, NOW, &w->out));
+    for (size_t i = 0; i < sig.n; i++)
+        if (sig.p[i] != '\r')
+            ll_buf_putc(&lf, sig.p[i]);
+    /* The same, whatever ended the lines of the armor; Ed25519 signs alike each time. */
+    assert_ok(ll_pgp_mime_signed(TEXT(lf), LL_LIT(ENTITY), b, &theirs));
+    assert_true(ll_slice_eq(TEXT(theirs), TEXT(w->out)));
+    ll_buf_clear(&theirs);
+    assert_ok(ll_pgp_mime_signed(TEXT(sig), LL_LIT(ENTITY), b, &theirs));
+    assert_true(ll_slice_eq(TEXT(theirs), TEXT(w->out)));
+    theirs.n = 0;
+    assert_error(ll_pgp_mime_signed(LL_LIT("hello"), LL_LIT(ENTITY), b, &theirs),
+                 LL_SEAL_MALFORMED);
+    assert_error(ll_pgp_mime_signed(TEXT(sig), LL_LIT("A: b\n"), b, &theirs), LL_SEAL_MALFORMED);
+    assert_error(ll_pgp_mime_signed(TEXT(sig), LL_LIT(ENTITY), LL_LIT(" "), &theirs),
+                 LL_SEAL_MALFORMED);
+    assert_int_equal(theirs.n, 0);
+    /* A signed message, encrypted as it is. */
+    put_literal(&w->packets, LL_LIT("text"));
+    assert_ok(ll_pgp_mime_encrypt_signed(w->ring, &w->b, 1, TEXT(w->packets), b, NOW, &theirs));
+    assert_ok(open_it(
+        w, ll_slice_skip(TEXT(theirs), ll_slice_search(TEXT(theirs), LL_LIT("-----BEGIN")))));
+    assert_text(TEXT(w->out), "text");
+    assert_error(ll_pgp_mime_encrypt_signed(w->ring, &w->b, 1, TEXT(sig), b, NOW, &theirs),
+                 LL_SEAL_MALFORMED);
+    ll_buf_release(&sig);
+    ll_buf_release(&lf);
+    ll_buf_release(&theirs);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -553,6 +650,8 @@ int main(void)
         TEST(entities_are_signed_as_they_stand),
         TEST(entities_are_sealed_in_two_parts),
         TEST(what_would_not_survive_mail_is_refused),
+        TEST(session_keys_are_asked_for_without_the_letter),
+        TEST(signatures_of_others_are_put_beside_what_they_sign),
     };
 
     return cmocka_run_group_tests_name("pgp messages", tests, NULL, NULL);
