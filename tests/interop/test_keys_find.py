@@ -13,6 +13,7 @@ from harness.certs import Authority, openssl
 from harness.dnssec import SignedServer
 from harness.dnsserver import DnsServer
 from harness.gnupg import WKS, gnupg  # noqa: F401 (a fixture)
+from harness.server import BUILD
 from harness.webserver import WebServer
 from test_keys import Keys
 
@@ -417,3 +418,27 @@ def test_revoked_by_its_authority(world, tmp_path):
         (world.root / "ca.crl").unlink()
         assert json.loads(world.finder.run(*asked))["good"]
         assert "404" in world.finder.said
+
+
+def test_letters_and_directories_bring_one_address_each(world, gnupg):  # noqa: F811
+    """The key of a letter, then of the directory, then of the letter again: what else its owner wrote
+    into it never comes to speak for anybody."""
+    made = gnupg.make("Ann <ann@signed.test>")
+    gnupg.run("--quick-add-uid", made, "The Bank <service@bank.test>")
+    whole = gnupg.run("--export", made)
+    field = base64.encodebytes(whole).decode().replace("\n", "\n ").rstrip()
+    letter = world.folder / "letter"
+    letter.write_text("From: Ann <ann@signed.test>\nDate: Tue, 22 Jan 2019 12:56:25 +0100\n"
+                      "Autocrypt: addr=ann@signed.test; keydata=\n " + field + "\n\nhello\n")
+    (world.hu() / HASH).write_bytes(whole)
+    read = [os.path.join(BUILD, "letterlock"), "read", "--store", world.finder.store, str(letter)]
+    subprocess.run(read, env=world.finder.env, check=True, capture_output=True, timeout=60)
+    assert world.finder.list(made)[0]["found"][0]["where"] == "autocrypt"
+    with DnsServer(ADVANCED) as dns, world.serve() as web:
+        world.find("ann@signed.test", dns, web, "--wkd")
+    subprocess.run(read, env=world.finder.env, check=True, capture_output=True, timeout=60)
+    (row,) = world.finder.list()
+    assert row["addresses"] == ["ann@signed.test"]
+    gnupg.run("--delete-secret-and-public-key", made)
+    gnupg.run("--import", data=world.finder.run("export", made))
+    assert gnupg.user_ids(made) == ["Ann <ann@signed.test>"]

@@ -121,6 +121,10 @@ int ll_stored_from_ring(struct ll_stored *s, struct ll_pgp *ring, struct ll_slic
         e = ll_pgp_export(ring, fingerprint, LL_PGP_SECRET, false, LL_LIT(""), &secret);
     key.octets = ll_buf_slice(&octets);
     key.whole = s->only.n == 0;
+    if (s->only.n > 0) { /* what else the stored octets hold is not what was found now */
+        key.address = &s->only;
+        key.n_address = 1;
+    }
     status = e ? seal_failed(s, e) : put(s, &key, ll_buf_slice(&secret));
     ll_buf_release(&octets);
     ll_buf_wipe(&secret);

@@ -93,7 +93,9 @@ static bool describe_pgp(struct ll_read *r, struct ll_slice octets, struct ll_sl
     bool ok;
 
     ok = ring && ll_pgp_import(ring, octets, r->ring.now, &r->arena, &names, &n) == LL_SEAL_OK &&
-         n == 1;
+         n == 1 &&
+         /* Its other user ids are nobody's word. */
+         ll_pgp_keep_address(ring, names[0], *address, r->ring.now) == LL_SEAL_OK;
     known = ok ? ll_ring_key(&r->ring, LL_SEAL_PGP, names[0]) : NULL;
     if (known)
         ll_pgp_import(ring, known->octets, r->ring.now, &r->arena, &names, &n);
