@@ -6,7 +6,7 @@
 #define WORD_MAX   75 /* octets of an encoded word, RFC 2047 2 */
 #define WORD_FRAME 12 /* "=?utf-8?q?" and "?=" */
 #define WORD_LEAST 24 /* less room than this on a line is not worth a word */
-#define BLANKS_MAX 60 /* a longer run of blanks is encoded with all that stands around it */
+#define BLANKS_MAX 20 /* a longer run of blanks is encoded with all that stands around it */
 
 const char *ll_compose_error_text(enum ll_compose_error e)
 {
@@ -174,9 +174,11 @@ static void put_words(struct line *l, struct ll_slice first, struct ll_slice tex
     }
 }
 
-static bool needs_word(struct ll_slice s)
+/* Must this word, with so many blanks before it, be encoded? */
+static bool needs_word(struct ll_slice s, size_t blanks)
 {
-    return !ll_is_ascii(s) || s.n > LL_COMPOSE_LINE - 2 || ll_slice_search(s, LL_LIT("=?")) < s.n;
+    return !ll_is_ascii(s) || blanks + s.n > LL_COMPOSE_LINE - 2 ||
+           ll_slice_search(s, LL_LIT("=?")) < s.n;
 }
 
 static size_t blanks_at(struct ll_slice s, size_t i)
@@ -219,7 +221,7 @@ static void put_text(struct line *l, struct ll_slice text)
         size_t gap = blanks_at(text, i), from = i + gap, to = from + word_at(text, from);
         struct ll_slice blanks = gap ? ll_slice_cut(text, i, from) : LL_LIT(" ");
 
-        if (!needs_word(ll_slice_cut(text, from, to))) {
+        if (!needs_word(ll_slice_cut(text, from, to), blanks.n)) {
             put_piece(l, blanks, ll_slice_cut(text, from, to));
             i = to;
             continue;
@@ -227,7 +229,7 @@ static void put_text(struct line *l, struct ll_slice text)
         for (;;) {
             size_t next = to + blanks_at(text, to), end = next + word_at(text, next);
 
-            if (next == end || !needs_word(ll_slice_cut(text, next, end)))
+            if (next == end || !needs_word(ll_slice_cut(text, next, end), next - to))
                 break;
             to = end;
         }

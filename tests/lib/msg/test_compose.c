@@ -115,6 +115,8 @@ static const char *const round_rows[] = {
     LONG50 LONG50 LONG50 LONG50 " and " LONG50 LONG50,
     "a                                                                              b",
     "x ä y ö z ü  two  blanks  ä  ö  kept",
+    "x                    " LONG50 "cccccccccc",
+    "x                     " LONG50 "cccccccccc",
     "\xc3\xa4",
     "=?",
     "tabs\tand\tä\tö",
