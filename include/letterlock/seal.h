@@ -80,8 +80,12 @@ struct ll_signature {
     struct ll_slice name, issuer; /* for people */
     struct ll_slice algorithm;    /* "ed25519, sha256" */
     struct ll_slice cert;         /* S/MIME: DER, to be harvested; OpenPGP: empty */
-    int64_t made;                 /* what the signer claims, seconds since 1970; 0: not said */
-    struct ll_slice detail;       /* a sentence, where there is more to say; may be empty */
+    /* S/MIME, good signatures: DER of certificates that came along and were found good: the
+     * signer's issuers, and the one for sealing where the signer's is for signing alone. */
+    struct ll_slice *along;
+    size_t n_along;
+    int64_t made;           /* what the signer claims, seconds since 1970; 0: not said */
+    struct ll_slice detail; /* a sentence, where there is more to say; may be empty */
 };
 
 struct ll_opened {

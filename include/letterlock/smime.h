@@ -279,7 +279,8 @@ enum ll_seal_error ll_smime_mime_encrypt(struct ll_smime *, const struct ll_slic
  * certificate is not here), UNSUPPORTED (named in detail), MALFORMED, and what ll_smime_check
  * finds. BAD comes before all else: a signature with any other state does fit the text. .key_id is
  * issuer and serial number in words, .made the signer's word. MALFORMED, UNSUPPORTED (compressed
- * data, which is refused), TOO_LARGE, RESOURCE. The signer's capabilities are kept. */
+ * data, which is refused), TOO_LARGE, RESOURCE. What a good signature's signer
+ * announced is kept with his certificate, which is here from then on. */
 enum ll_seal_error ll_smime_verify(struct ll_smime *, struct ll_slice text,
                                    struct ll_slice signature, int64_t now, struct ll_arena *,
                                    struct ll_opened *ret);

@@ -119,6 +119,15 @@ enum ll_seal_error ll_smime_parse(struct ll_slice der, struct ll_smime_outline *
 enum ll_seal_error ll_smime_signatures(struct ll_smime *, CMS_ContentInfo *, struct ll_slice text,
                                        int64_t now, struct ll_arena *, struct ll_opened *ret);
 
+/* ---- along.c ----------------------------------------------------------------------------------
+ */
+
+/* Own certificate to be written to with, where the signer's own cannot; NULL: none, or it can. */
+struct ll_smime_entry *ll_smime_for_sealing(struct ll_smime *, X509 *signer, int64_t now);
+/* Fills sig->along. False: the arena is full. */
+bool ll_smime_along(struct ll_smime *, X509 *signer, STACK_OF(X509) * bag, int64_t now,
+                    struct ll_arena *, struct ll_signature *sig);
+
 /* ---- ed25519.c ------------------------------------------------------------------------------- */
 
 /* The DER of the signed attributes as they are signed (RFC 5652 5.4); false: none, or no memory. */

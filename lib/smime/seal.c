@@ -76,6 +76,42 @@ static bool add_issuers(struct ll_smime *s, CMS_ContentInfo *cms, X509 *cert)
     return ok;
 }
 
+/* Who has one certificate for signing and another for sealing says which to write to: it goes
+ * along, and SMIMEEncryptionKeyPreference names it (RFC 8551 2.5.3): issuerAndSerialNumber, tagged
+ * [0]. */
+static X509_ATTRIBUTE *preference(X509 *cert)
+{
+    PKCS7_ISSUER_AND_SERIAL *name = PKCS7_ISSUER_AND_SERIAL_new();
+    ASN1_STRING *value = ASN1_STRING_type_new(V_ASN1_OTHER);
+    X509_ATTRIBUTE *a = NULL;
+    unsigned char *der = NULL;
+    int n = -1;
+
+    if (name && value && X509_NAME_set(&name->issuer, X509_get_issuer_name(cert)) &&
+        ASN1_STRING_copy(name->serial, X509_get0_serialNumber(cert)))
+        n = i2d_PKCS7_ISSUER_AND_SERIAL(name, &der);
+    if (n > 0) {
+        der[0] = 0xa0;
+        ASN1_STRING_set0(value, der, n);
+        a = X509_ATTRIBUTE_create(NID_id_smime_aa_encrypKeyPref, V_ASN1_OTHER, value);
+        value = a ? NULL : value;
+    }
+    PKCS7_ISSUER_AND_SERIAL_free(name);
+    ASN1_STRING_free(value);
+    return a;
+}
+
+static bool add_preference(struct ll_smime *s, CMS_ContentInfo *cms, CMS_SignerInfo *si,
+                           X509 *signer, int64_t now)
+{
+    struct ll_smime_entry *e = ll_smime_for_sealing(s, signer, now);
+    X509_ATTRIBUTE *a = e ? preference(e->cert) : NULL;
+    bool ok = !e || (a && CMS_add1_cert(cms, e->cert) && CMS_signed_add1_attr(si, a));
+
+    X509_ATTRIBUTE_free(a);
+    return ok;
+}
+
 static bool add_attributes(CMS_SignerInfo *si, int64_t now)
 {
     STACK_OF(X509_ALGOR) *capabilities = ll_smime_own_capabilities();
@@ -121,7 +157,8 @@ enum ll_seal_error ll_smime_sign(struct ll_smime *s, struct ll_slice signer, str
     if (cms)
         si = CMS_add1_signer(cms, me->cert, me->key, ll_smime_digest(me->key), flags);
     if (si && set_padding(si, me->key) && add_attributes(si, now) &&
-        add_issuers(s, cms, me->cert) && finish(cms, text, flags))
+        add_preference(s, cms, si, me->cert, now) && add_issuers(s, cms, me->cert) &&
+        finish(cms, text, flags))
         e = ll_smime_write(cms, out);
     else
         e = LL_SEAL_RESOURCE;

@@ -196,13 +196,15 @@ static int64_t signing_time(CMS_SignerInfo *si)
     return t ? ll_smime_time(t) : 0;
 }
 
-/* Keeps the certificate's capabilities when it is one of those here. */
-static void keep_capabilities(const struct job *j, CMS_SignerInfo *si, struct ll_slice fingerprint)
+/* What the signer of a good letter announced stays with his certificate, which therefore stays too.
+ */
+static void keep_capabilities(const struct job *j, CMS_SignerInfo *si, X509 *cert,
+                              struct ll_slice fingerprint)
 {
     const ASN1_STRING *der =
         CMS_signed_get0_data_by_OBJ(si, OBJ_nid2obj(NID_SMIMECapabilities), -3, V_ASN1_SEQUENCE);
 
-    if (der)
+    if (der && ll_smime_keep(j->s, cert, NULL) == LL_SEAL_OK)
         ll_smime_set_capabilities(
             j->s, fingerprint,
             ll_slice(ASN1_STRING_get0_data(der), (size_t)ASN1_STRING_length(der)));
@@ -231,14 +233,15 @@ static bool describe(const struct job *j, CMS_SignerInfo *si, X509 *cert, struct
            sig->cert.p && sig->key_id.p && sig->algorithm.p;
 }
 
-static void judge(const struct job *j, CMS_SignerInfo *si, X509 *cert, struct ll_signature *sig)
+/* False: the arena is full. */
+static bool judge(const struct job *j, CMS_SignerInfo *si, X509 *cert, struct ll_signature *sig)
 {
     int digest = digest_fits(j, si), fits = -1;
     enum ll_smime_fault f;
 
     if (!attributes_ok(j, si)) {
         sig->state = LL_SIGNATURE_MALFORMED;
-        return;
+        return true;
     }
     if (cert && digest == 1)
         fits = signature_fits(j, si, cert);
@@ -258,8 +261,10 @@ static void judge(const struct job *j, CMS_SignerInfo *si, X509 *cert, struct ll
         if (f != LL_SMIME_FAULT_OK && sig->detail.n == 0)
             sig->detail = say(j->a, "the certificate: ", ll_smime_fault_text(f));
         if (f == LL_SMIME_FAULT_OK)
-            keep_capabilities(j, si, sig->fingerprint);
+            keep_capabilities(j, si, cert, sig->fingerprint);
+        return f != LL_SMIME_FAULT_OK || ll_smime_along(j->s, cert, j->bag, j->now, j->a, sig);
     }
+    return true;
 }
 
 static enum ll_seal_error each(struct job *j, STACK_OF(CMS_SignerInfo) * signers,
@@ -274,9 +279,8 @@ static enum ll_seal_error each(struct job *j, STACK_OF(CMS_SignerInfo) * signers
         CMS_SignerInfo *si = sk_CMS_SignerInfo_value(signers, (int)i);
         X509 *cert = find_cert(j, si);
 
-        if (!describe(j, si, cert, &v[i]))
+        if (!describe(j, si, cert, &v[i]) || !judge(j, si, cert, &v[i]))
             return LL_SEAL_RESOURCE;
-        judge(j, si, cert, &v[i]);
     }
     ret->signature = v;
     ret->n_signature = n;

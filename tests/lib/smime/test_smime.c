@@ -466,6 +466,66 @@ static void several(void **state)
     pki_free(&stranger);
 }
 
+/* One certificate for signing, one for sealing, both of an intermediate CA: they come along, and
+ * what comes along and is not good does not. */
+static void along(void **state)
+{
+    struct party sub = pki_issue(&ca, &(struct wish){.name = "Sub CA", .ca = true});
+    struct party signs = pki_issue(&sub, &(struct wish){.name = "Eva",
+                                                        .address = "eva@e.test",
+                                                        .usage = "critical,digitalSignature"});
+    struct party seals = pki_issue(
+        &sub,
+        &(struct wish){.name = "Eva", .address = "eva@e.test", .usage = "critical,keyAgreement"});
+    struct party forged = pki_issue(NULL, &(struct wish){.name = "Eva", .address = "eva@e.test"});
+    struct ll_smime *hers = ll_smime_new(), *ours = ll_smime_new();
+    struct ll_buf der = LL_BUF(1 << 20), raw = LL_BUF(1 << 16);
+    struct ll_opened o;
+    CMS_ContentInfo *cms;
+    unsigned char *again = NULL;
+    const uint8_t *at;
+    int n;
+
+    (void)state;
+    pki_enroll(hers, &sub, false, &arena);
+    pki_enroll(hers, &signs, true, &arena);
+    pki_enroll(hers, &seals, true, &arena);
+    pki_der(&ca, &raw);
+    assert_int_equal(ll_smime_add_anchor(ours, ll_buf_slice(&raw), NULL), LL_SEAL_OK);
+    assert_int_equal(ll_smime_sign(hers, signs.fingerprint, ll_slice_str(text), NOW, true, &der),
+                     LL_SEAL_OK);
+    assert_int_equal(ll_smime_sign(hers, seals.fingerprint, ll_slice_str(text), NOW, true, &der),
+                     LL_SEAL_UNUSABLE_KEY);
+    at = der.p;
+    cms = d2i_CMS_ContentInfo(NULL, &at, (long)der.n);
+    assert_int_equal(
+        CMS_signed_get_attr_by_NID(sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(cms), 0),
+                                   NID_id_smime_aa_encrypKeyPref, -1) >= 0,
+        1);
+    assert_true(CMS_add1_cert(cms, forged.cert));
+    n = i2d_CMS_ContentInfo(cms, &again);
+    assert_int_equal(
+        ll_smime_verify(ours, ll_slice_str(text), ll_slice(again, (size_t)n), NOW, &arena, &o),
+        LL_SEAL_OK);
+    assert_int_equal(o.signature[0].state, LL_SIGNATURE_GOOD);
+    assert_int_equal(o.signature[0].n_along, 2);
+    for (int i = 0; i < 2; i++) {
+        ll_buf_clear(&raw);
+        pki_der(i ? &sub : &seals, &raw);
+        assert_true(ll_slice_eq(o.signature[0].along[i], ll_buf_slice(&raw)));
+    }
+    OPENSSL_free(again);
+    CMS_ContentInfo_free(cms);
+    ll_buf_release(&der);
+    ll_buf_release(&raw);
+    ll_smime_free(hers);
+    ll_smime_free(ours);
+    pki_free(&sub);
+    pki_free(&signs);
+    pki_free(&seals);
+    pki_free(&forged);
+}
+
 /* Signed attributes of one letter as the text of another, whose signature has none. */
 static void attributes_as_text(void **state)
 {
@@ -721,21 +781,14 @@ static void entities(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(signs),
-        cmocka_unit_test(seals),
-        cmocka_unit_test(changed_seal),
-        cmocka_unit_test(changed_signature),
-        cmocka_unit_test(cut),
-        cmocka_unit_test(short_tags),
-        cmocka_unit_test(recipients),
-        cmocka_unit_test(announced),
-        cmocka_unit_test(states),
-        cmocka_unit_test(several),
-        cmocka_unit_test(attributes_as_text),
-        cmocka_unit_test(old_ciphers),
-        cmocka_unit_test(shapes),
-        cmocka_unit_test(small_buffers),
-        cmocka_unit_test(triple),
+        cmocka_unit_test(signs),         cmocka_unit_test(seals),
+        cmocka_unit_test(changed_seal),  cmocka_unit_test(changed_signature),
+        cmocka_unit_test(cut),           cmocka_unit_test(short_tags),
+        cmocka_unit_test(recipients),    cmocka_unit_test(announced),
+        cmocka_unit_test(states),        cmocka_unit_test(several),
+        cmocka_unit_test(along),         cmocka_unit_test(attributes_as_text),
+        cmocka_unit_test(old_ciphers),   cmocka_unit_test(shapes),
+        cmocka_unit_test(small_buffers), cmocka_unit_test(triple),
         cmocka_unit_test(entities),
     };
 
