@@ -41,7 +41,9 @@
 #define LL_SMIME_CRLS_MAX       64          /* CRLs, and as many OCSP answers */
 #define LL_SMIME_ADDRESSES_MAX  32          /* of one certificate; the rest is left out */
 #define LL_SMIME_CHAIN_MAX      10          /* certificates from the signer to the anchor */
-#define LL_SMIME_RSA_BITS_MIN   2048    /* RFC 8551 4.3; shorter keys sign and open nothing new */
+#define LL_SMIME_RSA_BITS_MIN   2048        /* RFC 8551 4.3; shorter keys sign and seal nothing */
+#define LL_SMIME_RSA_BITS_OPEN                                                                     \
+    1024 /* what was sealed to such a key long ago still opens, as weak */
 #define LL_SMIME_RSA_BITS_MAX   8192    /* more costs CPU and proves nothing more */
 #define LL_SMIME_ITERATIONS     600000  /* PBKDF2 of what we write: about 0.2 s */
 #define LL_SMIME_ITERATIONS_MAX 5000000 /* of one file that we read, in all: 2 to 5 s */
@@ -76,8 +78,8 @@ enum ll_seal_error ll_smime_pin(struct ll_smime *, struct ll_slice fingerprint);
  * first. *ret (may be NULL): fingerprint of the key's certificate. An encrypted key with an empty
  * password stays locked (OK) where its certificate comes along; ll_smime_unlock opens it.
  * LOCKED: encrypted, no password, no certificate beside it. PASSWORD: wrong. NO_KEY: its
- * certificate is neither in it nor here. WEAK: RSA below 2048 bits. UNSUPPORTED: a kind of key that
- * signs and opens no letters here (X25519, DSA). */
+ * certificate is neither in it nor here. WEAK: RSA below 1024 bits (and below 2048 a key only
+ * opens). UNSUPPORTED: a kind of key that signs and opens no letters here (X25519, DSA). */
 enum ll_seal_error ll_smime_add_key(struct ll_smime *, struct ll_slice octets,
                                     struct ll_slice password, struct ll_arena *,
                                     struct ll_slice *ret);

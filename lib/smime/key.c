@@ -34,7 +34,7 @@ enum ll_seal_error ll_smime_give_key(struct ll_smime *s, EVP_PKEY *key, size_t f
 
     if (!one_of_ours(key) || EVP_PKEY_get_bits(key) > LL_SMIME_RSA_BITS_MAX)
         return LL_SEAL_UNSUPPORTED;
-    if (ll_smime_weak_key(key))
+    if (ll_smime_weak_key(key) && EVP_PKEY_get_bits(key) < LL_SMIME_RSA_BITS_OPEN)
         return LL_SEAL_WEAK;
     for (size_t i = 0; i < s->n; i++) {
         struct ll_smime_entry *e = &s->v[i];

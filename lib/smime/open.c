@@ -187,6 +187,7 @@ static enum ll_seal_error decrypt_layer(struct ll_smime *s, CMS_ContentInfo *cms
         return full ? LL_SEAL_TOO_LARGE : LL_SEAL_INTEGRITY;
     }
     ret->authenticated = ciphers[kind].authenticated;
+    ret->weak = ret->weak || ll_smime_weak_key(w.entry->key);
     return LL_SEAL_OK;
 }
 

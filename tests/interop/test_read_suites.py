@@ -126,13 +126,13 @@ ROWS = {
     "signed-forward-openpgp-signed-encrypted.mbox": (0,
         "letter no invalid/weak: text, section; forwarded no !sealed-forward: sealed"),
     "smime-cert.mbox": (0, "letter no: attachment"),
-    "smime-encrypted-octet-stream.mbox": (77, "letter closed !not-opened: "),
-    "smime-encrypted.mbox": (77, "letter closed !not-opened: "),
-    "smime-opaque-enc+sign.mbox": (77, "letter closed !not-opened: "),
+    "smime-encrypted-octet-stream.mbox": (0, "letter unproven !unproven: text"),
+    "smime-encrypted.mbox": (0, "letter unproven !unproven: text"),
+    "smime-opaque-enc+sign.mbox": (0, "letter unproven invalid/weak !unproven: text"),
     "smime-opaque-sign.mbox": (0, "letter no invalid/weak: text"),
-    "smime-opaque-signed-encrypted-attachment.mbox": (77, "letter closed !not-opened: "),
+    "smime-opaque-signed-encrypted-attachment.mbox": (0, "letter unproven invalid/weak !unproven: text, attachment"),
     "smime-signed-apple.mbox": (77, "letter no broken/bad: text, alternative, attachment"),
-    "smime-signed-encrypted.mbox": (77, "letter closed !not-opened: "),
+    "smime-signed-encrypted.mbox": (0, "letter unproven invalid/weak !unproven: text"),
     "text+html-maillinglist.mbox": (0, "letter no: text, alternative, text"),
 }
 NO_LETTER = {"README", "msg.asc", "smime.p7m"}

@@ -11,7 +11,8 @@ import urllib.request
 import pytest
 
 from harness import ports
-from harness.server import BUILD, testdata, wait_for
+from harness.sealing import Reader
+from harness.server import BUILD, LETTERLOCK, testdata, wait_for
 
 RUN = os.path.join(BUILD, "tests", "lib", "smime", "run-smime")
 TEXT = b"Content-Type: text/plain\r\n\r\n" + b"A line of the letter.\r\n" * 400
@@ -507,3 +508,23 @@ def test_rfc9216_authorities(ca_key):
     cert = {"3.2": "3.1", "6.2": "6.1"}[ca_key]
     got, _ = ours("--cert", suite(cert), "--key", suite(ca_key), "list", now=RFC_NOW)
     assert b"secret" in got and b"ca" in got
+
+
+def test_rfc9216_two_certificates(tmp_path):
+    """Alice signs with one certificate and is written to with another: a reader of her letter has both, and seals
+    to the right one."""
+    names = {n: suite(n) for n in ("3.1", "4.1", "4.2", "4.3", "4.4")}
+    for key, cert in (("4.2", "4.1"), ("4.4", "4.3")):
+        (tmp_path / key).write_text(open(names[key], encoding="ascii").read() + open(names[cert], encoding="ascii").read())
+    entity, _ = ours("--key", tmp_path / "4.2", "--key", tmp_path / "4.4", "mime-sign", "alice@smime.example", "b",
+                     stdin=TEXT)
+    reader = Reader(str(tmp_path / "reader"))
+    with open(names["3.1"], "rb") as f:
+        reader.know(f.read(), "verified")
+    letter = b"From: alice@smime.example\r\nTo: bob@smime.example\r\nMIME-Version: 1.0\r\n" + entity
+    p = reader.read(letter, keep=True)
+    assert b"Proven:      yes" in p.stdout, p.stdout + p.stderr
+    listed = run(LETTERLOCK, "keys", "list", "--store", reader.store, "--json", "alice@smime.example").stdout.decode()
+    for cert in ("4.1", "4.3"):
+        print_ = openssl("x509", "-in", names[cert], "-noout", "-fingerprint", "-sha256").decode()
+        assert print_.split("=")[1].strip().replace(":", "").lower() in listed, listed

@@ -157,21 +157,16 @@ static void keep_autocrypt(struct ll_read *r, struct ll_buf *warnings)
             keep_pgp(r, &gossip[i], true, date, warnings);
 }
 
-/* Certificates of signatures that are good, of authors that they belong to. */
-static void keep_cert(struct ll_read *r, const struct ll_unseal_signature *g,
+static void keep_cert(struct ll_read *r, struct ll_slice der, struct ll_slice capabilities,
                       struct ll_buf *warnings)
 {
-    struct ll_buf capabilities = LL_BUF(65536);
     struct ll_keystore_key k;
     struct ll_smime_cert c;
     struct ll_slice *names;
     size_t n;
 
-    if (g->method != LL_SEAL_SMIME || g->by->cert.n == 0 ||
-        (g->verdict != LL_UNSEAL_PROVEN && g->verdict != LL_UNSEAL_CLAIMED))
-        return;
-    if (ll_smime_add_cert(r->ring.smime, g->by->cert, &r->arena, &names, &n) != LL_SEAL_OK ||
-        n != 1 || ll_smime_cert(r->ring.smime, names[0], &r->arena, &c) != LL_SEAL_OK)
+    if (ll_smime_add_cert(r->ring.smime, der, &r->arena, &names, &n) != LL_SEAL_OK || n != 1 ||
+        ll_smime_cert(r->ring.smime, names[0], &r->arena, &c) != LL_SEAL_OK)
         return;
     k = (struct ll_keystore_key){.kind = LL_SEAL_SMIME,
                                  .fingerprint = c.fingerprint,
@@ -183,12 +178,27 @@ static void keep_cert(struct ll_read *r, const struct ll_unseal_signature *g,
                                  .expires = c.not_after,
                                  .ca = c.ca,
                                  .can_encrypt = c.can_encrypt};
-    ll_smime_capabilities(r->ring.smime, c.fingerprint, &capabilities);
-    if (capabilities.n <= UINT16_MAX)
-        k.capabilities = ll_buf_slice(&capabilities);
+    if (!c.ca)
+        k.capabilities = capabilities;
     for (size_t i = 0; i < c.n_address; i++)
         warn_changed(r, &k, c.address[i], warnings);
     send_key(r, &k, LL_KEYSTORE_LETTER);
+}
+
+/* Certificates of signatures that are good, of authors that they belong to; and what came along
+ * with them: issuers, and the one to seal with where theirs is for signing alone. */
+static void keep_certs(struct ll_read *r, const struct ll_unseal_signature *g,
+                       struct ll_buf *warnings)
+{
+    struct ll_buf capabilities = LL_BUF(UINT16_MAX);
+
+    if (g->method != LL_SEAL_SMIME || g->by->cert.n == 0 ||
+        (g->verdict != LL_UNSEAL_PROVEN && g->verdict != LL_UNSEAL_CLAIMED))
+        return;
+    ll_smime_capabilities(r->ring.smime, g->by->fingerprint, &capabilities);
+    keep_cert(r, g->by->cert, ll_buf_slice(&capabilities), warnings);
+    for (size_t i = 0; i < g->by->n_along; i++)
+        keep_cert(r, g->by->along[i], ll_buf_slice(&capabilities), warnings);
     ll_buf_release(&capabilities);
 }
 
@@ -197,7 +207,7 @@ void ll_read_keep(struct ll_read *r, struct ll_buf *warnings)
     keep_autocrypt(r, warnings);
     for (size_t i = 0; i < r->found->n; i++)
         for (size_t k = 0; k < r->found->section[i].n_signatures; k++)
-            keep_cert(r, &r->found->section[i].signature[k], warnings);
+            keep_certs(r, &r->found->section[i].signature[k], warnings);
 }
 
 /* ---- outside ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -24,7 +25,7 @@ EVP_PKEY *pki_key(const char *kind)
                     EVP_PKEY_generate(ctx, &key) > 0);
         EVP_PKEY_CTX_free(ctx);
     } else if (strncmp(kind, "RSA", 3) == 0) {
-        key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)(strcmp(kind, "RSA1024") ? 2048 : 1024));
+        key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", strtoul(kind + 3, NULL, 10));
     } else if (strcmp(kind, "ED25519") == 0) {
         key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     } else {

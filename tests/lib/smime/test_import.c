@@ -304,7 +304,7 @@ static void keys_of_others(void **state)
     static const struct {
         const char *kind;
         enum ll_seal_error want;
-    } rows[] = {{"RSA1024", LL_SEAL_WEAK},
+    } rows[] = {{"RSA512", LL_SEAL_WEAK},
                 {"RSA2048", LL_SEAL_OK},
                 {"RSA-PSS", LL_SEAL_OK},
                 {"P-521", LL_SEAL_OK},
@@ -439,6 +439,41 @@ static void rounds(void **state)
     ll_smime_free(s);
 }
 
+/* A key of long ago opens what was sealed to it, signs and seals nothing. */
+static void old_key(void **state)
+{
+    struct party p =
+        pki_issue(NULL, &(struct wish){.name = "Ann", .address = "ann@a.test", .kind = "RSA1024"});
+    struct ll_smime *s = ll_smime_new();
+    struct ll_buf out = LL_BUF(1 << 16);
+    STACK_OF(X509) *to = sk_X509_new_null();
+    BIO *in = BIO_new_mem_buf("text", 4);
+    CMS_ContentInfo *cms;
+    unsigned char *der = NULL;
+    struct ll_opened o;
+    int n;
+
+    (void)state;
+    pki_enroll(s, &p, true, &arena);
+    assert_int_equal(ll_smime_sign(s, p.fingerprint, LL_LIT("text"), NOW, true, &out),
+                     LL_SEAL_WEAK);
+    assert_int_equal(
+        ll_smime_encrypt(s, &p.fingerprint, 1, LL_LIT("text"), NOW, LL_SMIME_AUTO, &out),
+        LL_SEAL_WEAK);
+    sk_X509_push(to, p.cert);
+    cms = CMS_encrypt(to, in, EVP_aes_128_cbc(), CMS_BINARY);
+    n = i2d_CMS_ContentInfo(cms, &der);
+    assert_int_equal(ll_smime_open(s, ll_slice(der, (size_t)n), NOW, &out, &arena, &o), LL_SEAL_OK);
+    assert_true(o.weak);
+    OPENSSL_free(der);
+    CMS_ContentInfo_free(cms);
+    BIO_free(in);
+    sk_X509_free(to);
+    ll_buf_release(&out);
+    ll_smime_free(s);
+    pki_free(&p);
+}
+
 static void request(void **state)
 {
     struct ll_smime *s = ll_smime_new();
@@ -471,7 +506,7 @@ int main(void)
         cmocka_unit_test(there_and_back), cmocka_unit_test(locked),
         cmocka_unit_test(foreign_pkcs12), cmocka_unit_test(keys_of_others),
         cmocka_unit_test(broken),         cmocka_unit_test(rounds),
-        cmocka_unit_test(request),
+        cmocka_unit_test(request),        cmocka_unit_test(old_key),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
