@@ -117,6 +117,36 @@ static void print_found(const struct ll_keystore_key *key)
     ll_buf_release(&b);
 }
 
+/* What the letters of its addresses said (Autocrypt), and what follows for a letter to them. */
+static void print_peers(struct ll_keys *k, const struct ll_keystore_key *key)
+{
+    const struct ll_autocrypt_question q = {.key_usable = true, .gossip_usable = true};
+    struct ll_buf b = LL_BUF(65536);
+
+    for (size_t i = 0; key->kind == LL_SEAL_PGP && i < key->n_address; i++) {
+        struct ll_autocrypt_peer p;
+        enum ll_autocrypt_advice advice;
+        struct ll_slice chosen;
+
+        if (ll_keystore_peer(k->store, key->address[i], &k->arena, &p, &k->err) != LL_KEYSTORE_OK)
+            continue;
+        advice = ll_autocrypt_advise(&p, &q, &chosen);
+        ll_buf_clear(&b);
+        ll_keys_put_text(&b, key->address[i]);
+        ll_buf_puts(&b, p.timestamp ? ", last header of " : ", known from others' letters alone");
+        if (p.timestamp)
+            ll_keys_put_day(&b, p.timestamp);
+        if (p.last_seen) {
+            ll_buf_puts(&b, ", last letter of ");
+            ll_keys_put_day(&b, p.last_seen);
+        }
+        printf("autocrypt: %s%s: %s\n", ll_buf_str(&b), p.mutual ? ", wants sealed letters" : "",
+               ll_slice_eq(chosen, key->fingerprint) ? ll_autocrypt_advice_text(advice)
+                                                     : "its letters have another key now");
+    }
+    ll_buf_release(&b);
+}
+
 static int print_history(struct ll_keys *k, const struct ll_keystore_key *key)
 {
     struct ll_keystore_entry *v;
@@ -167,6 +197,7 @@ int ll_keys_show(int argc, char **argv)
     if (status == 0 && !k.json) {
         print_row(&k, &key);
         print_found(&key);
+        print_peers(&k, &key);
         status = print_history(&k, &key);
     }
     ll_keys_close(&k);

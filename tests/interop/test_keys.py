@@ -1,9 +1,11 @@
 """letterlock keys: the store and its words, with GnuPG, OpenSSL and others as peers both ways."""
 import json
 import os
+import pty
 import re
 import sqlite3
 import subprocess
+import time
 
 import pytest
 from harness.certs import openssl
@@ -258,6 +260,9 @@ def test_autocrypt_suite(keys):
     assert row["fingerprint"] == "eb85bb5fa33a75e15e944e63f231550c4f47e38e"
     assert row["found"][0]["where"] == "autocrypt"
     assert row["found"][0]["place"] == "<abe640bb-018d-4f9d-b4d8-1636d6164e22@autocrypt.example>"
+    assert ("autocrypt: alice@autocrypt.example, last header of 2019-01-22, last letter of 2019-01-22, "
+            "wants sealed letters: a sealed letter can be read") in keys.run("show", row[
+                "fingerprint"]).decode()
     for name, why in (("multiple_autocryptheaders.mbox", "more than one valid"),
                       ("multiple_from.mbox", "not exactly one author")):
         keys.run("import", os.path.join(messages, name), status=65)
@@ -322,3 +327,38 @@ def test_sq_and_autocrypt(keys, tmp_path):
     assert other.list()[0]["fingerprint"] == made
     peers = sqlite3.connect(other.store).execute("SELECT address, fingerprint, mutual FROM peers")
     assert peers.fetchall() == [("ann@alpha.test", made, 1)]
+
+
+def at_a_terminal(argv, env, answer, until=b"(yes/no)"):
+    """Runs the command with a terminal of its own, and types the answer. (status, what was shown)"""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(argv[0], argv, env)
+    shown, end = b"", time.monotonic() + 30
+    while until not in shown and time.monotonic() < end:
+        shown += os.read(fd, 4096)
+    os.write(fd, answer)
+    while True:
+        try:
+            more = os.read(fd, 4096)
+        except OSError:  # the terminal is gone with its last user
+            break
+        if not more:
+            break
+        shown += more
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+@pytest.mark.parametrize("answer, status, trust", [(b"yes\n", 0, "verified"),
+                                                   (b"y\n", 77, "undecided"),
+                                                   (b"\n", 77, "undecided")])
+def test_comparing_at_a_terminal(keys, gnupg, answer, status, trust):  # noqa: F811
+    made = gnupg.make("Bob <bob@beta.test>")
+    keys.run("import", "-", data=gnupg.run("--export", made))
+    got, shown = at_a_terminal([LETTERLOCK, "keys", "trust", "--store", keys.store, "bob@beta.test"],
+                               keys.env, answer)
+    assert got == status, shown
+    assert re.sub("(....)", r"\1 ", made.upper()).strip() in shown and "by voice" in shown
+    assert keys.list(made)[0]["trust"] == trust
