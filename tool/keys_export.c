@@ -100,7 +100,8 @@ static int make_folders(char *path)
     for (char *p = strchr(path + 1, '/');; p = strchr(p + 1, '/')) {
         if (p)
             *p = '\0';
-        if (mkdir(path, 0755) < 0 && errno != EEXIST)
+        /* A web server is to read it, whatever the umask. */
+        if (mkdir(path, 0755) == 0 ? chmod(path, 0755) < 0 : errno != EEXIST)
             return ll_fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
         if (!p)
             return 0;

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 
@@ -64,8 +65,12 @@ class World:
 
 def test_our_directory_both_ways(world):
     made = world.owner.new("ann@signed.test")["fingerprint"]
+    old = os.umask(0o077)
     out = world.owner.run("export", "--wkd", str(world.root), "ann@signed.test").decode()
+    os.umask(old)
     assert out.count(HASH) == 2
+    assert stat.S_IMODE(world.hu().stat().st_mode) == 0o755
+    assert stat.S_IMODE((world.hu() / HASH).stat().st_mode) == 0o644
     for folder in ("signed.test", "."):
         assert (world.root / ".well-known" / "openpgpkey" / folder / "policy").exists()
     for records, method in ((ADVANCED, "/openpgpkey/signed.test/hu/"), (DIRECT, "/openpgpkey/hu/")):
