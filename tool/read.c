@@ -100,20 +100,14 @@ static bool is_broken(const struct ll_unseal_section *s)
 static int tell(struct ll_read *r)
 {
     struct ll_buf out = LL_BUF(LL_READ_OUT), warnings = LL_BUF(1u << 20);
-    struct ll_page page = {&out, r->width};
-    struct ll_slice rest, one;
     int status = 0;
 
     if (r->keep)
         ll_read_keep(r, &warnings);
     if (r->json)
-        ll_read_json(r, &out);
+        ll_read_json(r, ll_buf_slice(&warnings), &out);
     else
-        ll_read_show(r, &out);
-    rest = ll_buf_slice(&warnings);
-    while (!r->json && ll_slice_next(&rest, '\n', &one))
-        if (one.n > 0)
-            ll_page_fieldf(&page, "Warning", "%.*s", LL_FMT(one));
+        ll_read_show(r, ll_buf_slice(&warnings), &out);
     for (size_t i = 0; i < r->found->n; i++)
         if (is_broken(&r->found->section[i]))
             status = EX_NOPERM;

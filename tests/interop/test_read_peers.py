@@ -168,6 +168,8 @@ def test_autocrypt_keys(w):
         assert "Warning:     This letter brings another pgp key for zoe@example.org" in second, second
         assert "NOT PROVEN: the key is not the one that this address used before" in second
         assert YES not in second
+        third = r.read(crlf(letter(home, 25)), "--json")
+        assert b'"key_warnings":[]' in third.stdout  # --no-keep, and the key is known by now
         assert len(rows(r, FOUND.format(PGP, AUTOCRYPT))) == 2
     finally:
         home.close()

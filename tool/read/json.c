@@ -196,16 +196,23 @@ static void section(struct ll_read *r, const struct ll_unseal_section *s, struct
     ll_buf_release(&words);
 }
 
-void ll_read_json(struct ll_read *r, struct ll_buf *out)
+void ll_read_json(struct ll_read *r, struct ll_slice warnings_of_keys, struct ll_buf *out)
 {
     struct ll_buf name = LL_BUF(1024), says = LL_BUF(65536);
     struct ll_json json = LL_JSON(out), *j = &json;
+    struct ll_slice one;
 
     ll_json_open(j, '{');
     if (ll_read_server(r, &name, &says)) {
         ll_json_str(j, "server", ll_buf_slice(&name));
         ll_json_str(j, "server_says", ll_buf_slice(&says));
     }
+    ll_json_key(j, "key_warnings");
+    ll_json_open(j, '[');
+    while (ll_slice_next(&warnings_of_keys, '\n', &one))
+        if (one.n > 0)
+            ll_json_str(j, NULL, one);
+    ll_json_close(j);
     ll_json_key(j, "sections");
     ll_json_open(j, '[');
     for (size_t i = 0; i < r->found->n; i++)

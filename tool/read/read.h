@@ -81,11 +81,12 @@ bool ll_read_proven(const struct ll_unseal_section *, struct ll_buf *ret_words);
 /* "yes; OpenPGP (aes256, mdc) ..." */
 void ll_read_sealed(const struct ll_unseal_section *, struct ll_buf *out);
 
-/* Print the letter: status. */
-void ll_read_show(struct ll_read *, struct ll_buf *out);
-void ll_read_json(struct ll_read *, struct ll_buf *out);
+/* Print the letter, and what ll_read_keep warned of. */
+void ll_read_show(struct ll_read *, struct ll_slice warnings, struct ll_buf *out);
+void ll_read_json(struct ll_read *, struct ll_slice warnings, struct ll_buf *out);
 
-/* Keys that came with the letter go out in frames; a changed one is warned of in *warnings. */
+/* Keys that came with the letter go out in frames; a changed one is warned of in *warnings, a line
+ * each. */
 void ll_read_keep(struct ll_read *, struct ll_buf *warnings);
 /* Outside: a KEY or PEER frame goes into the store. */
 bool ll_read_store(struct ll_keystore *, uint8_t type, struct ll_slice frame, int64_t now);

@@ -275,12 +275,13 @@ static void show_pieces(struct ll_read *r, const struct ll_unseal_section *s, st
         }
 }
 
-void ll_read_show(struct ll_read *r, struct ll_buf *out)
+void ll_read_show(struct ll_read *r, struct ll_slice warnings, struct ll_buf *out)
 {
     static const char *const places[] = {
         "", "what was signed or sealed within the letter", "an OpenPGP block within the letter",
         "a forwarded letter; what is said of it is said of it alone"};
     struct ll_page page = {out, r->width};
+    struct ll_slice one;
 
     for (size_t i = 0; i < r->found->n; i++) {
         const struct ll_unseal_section *s = &r->found->section[i];
@@ -297,6 +298,9 @@ void ll_read_show(struct ll_read *r, struct ll_buf *out)
         show_verdict(r, s, &page);
         if (i == 0)
             show_server(r, &page);
+        while (i == 0 && ll_slice_next(&warnings, '\n', &one))
+            if (one.n > 0)
+                ll_page_fieldf(&page, "Warning", "%.*s", LL_FMT(one));
         show_pieces(r, s, &page);
     }
 }
