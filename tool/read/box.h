@@ -35,7 +35,8 @@ typedef int (*ll_box_work_fn)(void *work, struct ll_box *);
 
 /* Runs work in a process of its own. Returns its status, or one of ours (said on stderr): 70 where
  * it died, 71 where it could not be made or confined. */
-int ll_box_run(const struct ll_box_rules *, ll_box_work_fn, void *work, ll_box_host_fn, void *host);
+int ll_box_run(const struct ll_box_rules *, ll_box_work_fn work, void *work_data,
+               ll_box_host_fn host, void *host_data);
 
 /* Within: sends a frame; with `answer`, waits for what comes back. False: nobody is there. */
 bool ll_box_send(struct ll_box *, uint8_t type, struct ll_slice frame);
