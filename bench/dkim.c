@@ -30,6 +30,8 @@
 #define NOW    1700000000
 #define DOMAIN "bench.test"
 #define PIECE  65536 /* octets fed at a time, as a server would */
+#define ROOM   65536 /* octets of an answer */
+#define BOMB   "bomb.test"
 
 static _Noreturn void die(const char *what)
 {
@@ -167,9 +169,10 @@ static int make(const char *dir)
  */
 
 static struct ll_slice record_text;
+static struct ll_slice bomb_text; /* the SPF record of bomb.test and of every name below it */
 
 /* The TXT record under a name of bench.test; nothing else is there. */
-static void answer_of(const struct ll_need *need, uint8_t room[1024], struct ll_slice *rdata,
+static void answer_of(const struct ll_need *need, uint8_t room[ROOM], struct ll_slice *rdata,
                       struct ll_dns_answer *ret)
 {
     struct ll_slice name = ll_dns_name_slice(&need->dns.name), text = {NULL, 0};
@@ -183,6 +186,8 @@ static void answer_of(const struct ll_need *need, uint8_t room[1024], struct ll_
         text = LL_LIT("v=DMARC1; p=reject");
     else if (ll_slice_eq(name, LL_LIT(DOMAIN)))
         text = LL_LIT("v=spf1 ip4:192.0.2.0/24 -all");
+    else if (ll_slice_ends(name, LL_LIT(BOMB)))
+        text = bomb_text;
     if (text.n == 0)
         return;
     *rdata = ll_slice(room, 0);
@@ -211,7 +216,7 @@ static bool by_letterlock(struct ll_slice letter)
     struct ll_dkim *d = NULL;
     struct ll_slice rdata;
     struct ll_need need;
-    uint8_t room[1024];
+    static uint8_t room[ROOM];
     bool ok;
 
     ll_dkim_letter_keys(l, kept);
@@ -234,12 +239,12 @@ static bool by_letterlock(struct ll_slice letter)
 }
 
 /* All engines; what is found may be anything, as hostile letters come here, too. */
-static enum ll_dmarc_code check(struct ll_slice letter)
+static enum ll_dmarc_code check(struct ll_slice letter, struct ll_slice sender)
 {
     const struct ll_check_input in = {.ip = {192, 0, 2, 1},
                                       .ip_n = 4,
                                       .helo = LL_LIT("mx." DOMAIN),
-                                      .mail_from = LL_LIT("ann@" DOMAIN),
+                                      .mail_from = sender,
                                       .receiver = LL_LIT("here.test"),
                                       .keys = kept,
                                       .unix_s = NOW};
@@ -247,7 +252,7 @@ static enum ll_dmarc_code check(struct ll_slice letter)
     enum ll_dmarc_code code;
     struct ll_slice rdata;
     struct ll_need need;
-    uint8_t room[1024];
+    static uint8_t room[ROOM];
 
     for (; letter.n > 0; letter = ll_slice_skip(letter, PIECE))
         ll_check_feed(c, ll_slice_cut(letter, 0, PIECE));
@@ -265,7 +270,7 @@ static enum ll_dmarc_code check(struct ll_slice letter)
 
 static bool by_check(struct ll_slice letter)
 {
-    return check(letter) == LL_DMARC_PASS;
+    return check(letter, LL_LIT("ann@" DOMAIN)) == LL_DMARC_PASS;
 }
 
 /* What no verifier can do without. */
@@ -391,20 +396,30 @@ static void many(struct ll_buf *out, size_t n, const char *field)
     "DKIM-Signature: v=1; a=rsa-sha256; d=" DOMAIN "; s=s1; c=relaxed/relaxed; h=from:x:x:x; "     \
     "bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n"
 
-static double time_of(size_t n, const char *field)
+/* Processor time of a letter with n such fields, or (field NULL) of a short one whose sender's SPF
+ * records have n such terms each. */
+static double time_of(size_t n, const char *field, const char *term)
 {
-    struct ll_buf letter = LL_BUF(8 << 20);
+    struct ll_slice sender = field ? LL_LIT("ann@" DOMAIN) : LL_LIT("ann-a-b-c-d@" BOMB);
+    struct ll_buf letter = LL_BUF(8 << 20), record = LL_BUF(ROOM);
     double begin, seconds;
     unsigned rounds = 0;
 
-    many(&letter, n, field);
+    many(&letter, field ? n : 0, field);
+    ll_buf_puts(&record, "v=spf1");
+    for (size_t i = 0; !field && i < n; i++) {
+        ll_buf_putc(&record, ' ');
+        ll_buf_puts(&record, term);
+    }
+    bomb_text = ll_buf_slice(&record);
     begin = cpu();
     do {
-        check(ll_buf_slice(&letter));
+        check(ll_buf_slice(&letter), sender);
         rounds++;
         seconds = cpu() - begin;
     } while (seconds < 0.5);
     ll_buf_release(&letter);
+    ll_buf_release(&record);
     return seconds / rounds;
 }
 
@@ -413,16 +428,21 @@ static int attack(void)
     static const struct {
         const char *name;
         size_t n;
-        const char *field;
+        const char *field, *term;
     } attacks[] = {
-        {"signatures", 500, SIGNATURE},         {"fields", 50000, "X: y\r\n"},
-        {"same-names", 50000, "DKIM-S: y\r\n"}, {"folds", 25000, "X:\r\n a\r\n\t\r\n y\r\n"},
-        {"authors", 500, "From: a@x.test\r\n"},
+        {"signatures", 500, SIGNATURE, NULL},
+        {"fields", 50000, "X: y\r\n", NULL},
+        {"same-names", 50000, "DKIM-S: y\r\n", NULL},
+        {"folds", 25000, "X:\r\n a\r\n\t\r\n y\r\n", NULL},
+        {"authors", 500, "From: a@x.test\r\n", NULL},
+        {"spf-includes", 300, NULL, "include:%{l1r-}.%{d}"},
+        {"spf-macros", 50, NULL, "exists:%{sr}.%{lr-}.%{i}.%{o}.%{h}.%{d2}.%{lr-}.%{lr-}." BOMB},
+        {"spf-addresses", 1500, NULL, "ip4:198.51.100.7/32"},
     };
 
     for (size_t i = 0; i < LL_COUNT(attacks); i++) {
-        double one = time_of(attacks[i].n, attacks[i].field),
-               two = time_of(2 * attacks[i].n, attacks[i].field);
+        double one = time_of(attacks[i].n, attacks[i].field, attacks[i].term),
+               two = time_of(2 * attacks[i].n, attacks[i].field, attacks[i].term);
 
         printf("%s %.3f %.2f\n", attacks[i].name, two * 1000, two / one);
     }

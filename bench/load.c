@@ -2,17 +2,17 @@
  * load: an SMTP load generator. One blocking thread a session; a session sends its letters one
  * after the other, envelope pipelined, waiting for each 250.
  *
- *   load send HOST PORT SESSIONS LETTERS BYTES SECONDS DOMAIN [tls]
+ *   load send HOST PORT SESSIONS LETTERS BYTES SECONDS DOMAIN [tls] [letter=FILE]
  *   load tls  HOST PORT SESSIONS 0 0 SECONDS - ecdsa|rsa [resume]
  *   load idle HOST PORT SESSIONS 0 0 0 -
  *
- * send: each session connects, sends LETTERS letters of BYTES octets to u0..u9@DOMAIN, quits, and
- * begins anew until SECONDS have passed. Prints "acked N seconds S failed F".
- * tls: connect, EHLO, STARTTLS, handshake, EHLO, QUIT; the client takes signatures by keys of that
- * kind alone, so a server with both shows the one that is measured. Prints "handshakes N seconds S
- * resumed R failed F".
- * idle: opens SESSIONS connections, each with STARTTLS and EHLO, prints "held N failed F" and holds
- * them until its standard input ends.
+ * send: each session connects, sends LETTERS letters of BYTES octets (or of what FILE holds, in
+ * wire form, no line of it beginning with a dot) to u0..u9@DOMAIN, quits, and begins anew until
+ * SECONDS have passed. Prints "acked N seconds S failed F". tls: connect, EHLO, STARTTLS,
+ * handshake, EHLO, QUIT; the client takes signatures by keys of that kind alone, so a server with
+ * both shows the one that is measured. Prints "handshakes N seconds S resumed R failed F". idle:
+ * opens SESSIONS connections, each with STARTTLS and EHLO, prints "held N failed F" and holds them
+ * until its standard input ends.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -34,7 +34,7 @@
 #define IDLE_HANDS  8  /* threads that open the sessions of `idle` */
 
 static struct {
-    const char *mode, *host, *domain;
+    const char *mode, *host, *domain, *letter;
     int port, sessions, letters;
     size_t bytes;
     double seconds;
@@ -230,6 +230,23 @@ static void make_content(void)
     content_n += 3;
 }
 
+static bool read_content(void)
+{
+    FILE *f = fopen(opt.letter, "rb");
+    long n;
+
+    if (!f || fseek(f, 0, SEEK_END) != 0 || (n = ftell(f)) <= 0)
+        return false;
+    rewind(f);
+    content = malloc((size_t)n + 3);
+    content_n = (size_t)n + 3;
+    if (fread(content, 1, (size_t)n, f) != (size_t)n)
+        return false;
+    memcpy(content + n, ".\r\n", 3);
+    fclose(f);
+    return true;
+}
+
 static bool options(int argc, char **argv)
 {
     if (argc < 9)
@@ -252,6 +269,8 @@ static bool options(int argc, char **argv)
             SSL_CTX_set1_sigalgs_list(ctx, "ECDSA+SHA256");
         else if (strcmp(argv[i], "rsa") == 0)
             SSL_CTX_set1_sigalgs_list(ctx, "RSA-PSS+SHA256");
+        else if (strncmp(argv[i], "letter=", 7) == 0)
+            opt.letter = argv[i] + 7;
         else
             return false;
     }
@@ -277,10 +296,13 @@ int main(int argc, char **argv)
 {
     if (!options(argc, argv)) {
         fprintf(stderr, "usage: load send|tls|idle HOST PORT SESSIONS LETTERS BYTES SECONDS DOMAIN "
-                        "[tls] [resume] [ecdsa|rsa]\n");
+                        "[tls] [resume] [ecdsa|rsa] [letter=FILE]\n");
         return 64;
     }
-    make_content();
+    if (!opt.letter)
+        make_content();
+    else if (!read_content())
+        return 66;
     begin = last_ack = now();
     if (strcmp(opt.mode, "idle") == 0) {
         together(idle, IDLE_HANDS);

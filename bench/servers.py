@@ -88,9 +88,10 @@ def remove_later(folder):
 class Letterlock(Server):
     name = "letterlock"
 
-    def __init__(self, sink=0, sessions=0):
+    def __init__(self, sink=0, sessions=0, settings=None):
         super().__init__("local.test", users=USERS, settings={
-            "trusted_networks": ["127.0.0.0/8"], "sessions_max": max(2 * sessions, 2000)},
+            "trusted_networks": ["127.0.0.0/8"], "sessions_max": max(2 * sessions, 2000),
+            **(settings or {})},
             extra=f"""
 route "discard.test" {{ via = "discard" }}
 route "sink.test" {{ via = "smarthost" host = "127.0.0.1" port = {sink} tls = "opportunistic" }}

@@ -2,21 +2,18 @@
 verifies here, and what is changed on the way verifies nowhere. The letters are odd on purpose, and
 the same ones in each run."""
 import base64
-import http.client
 import json
 import os
 import random
 import re
 import shutil
 import subprocess
-import tempfile
-import time
 
 import pytest
-from harness import ports
 from harness.auth import Mails, run, txt, verify, wire
 from harness.dnsserver import DnsServer
-from harness.peers import end, package
+from harness.peers import package
+from harness.rspamd import Rspamd
 
 dkim = pytest.importorskip("dkim", reason="python3-dkim is not installed")
 
@@ -318,83 +315,6 @@ def test_opendkim_testmsg(keys):
 
 # ---- rspamd ----------------------------------------------------------------------------------------------
 
-class Rspamd:
-    """with Rspamd(server.address) as r: r.symbols(letter) are the symbols of its DKIM module alone.
-    key: it signs, too, by the selector `rsa`; r.signed(letter) is the letter with that."""
-
-    def __init__(self, resolver, key=None):
-        root = package("rspamd")
-        libraries = [os.path.join(root, "usr/lib/rspamd")] + [
-            os.path.join(package(p), "usr/lib/x86_64-linux-gnu")
-            for p in ("libhyperscan5", "libluajit-5.1-2", "libunwind8")]
-        self.dir = tempfile.TemporaryDirectory(prefix="letterlock-rspamd-")
-        self.port, work, share = ports.pick(), self.dir.name, os.path.join(root, "usr/share/rspamd")
-        os.chmod(work, 0o755)
-        with open(f"{work}/tld", "w", encoding="ascii") as f:
-            f.write("com\norg\n")
-        with open(f"{work}/conf", "w", encoding="ascii") as f:
-            f.write(f"""\
-options {{
-  filters = ["dkim"]; url_tld = "{work}/tld"; tempdir = "{work}"; hs_cache_dir = "{work}";
-  control_socket = "{work}/control mode=0600";
-  dns {{ nameserver = ["127.0.0.1:{resolver.rpartition(':')[2]}:1"]; timeout = 10s; }}
-}}
-logging {{ type = "file"; filename = "{work}/log"; level = "info"; }}
-worker "normal" {{ bind_socket = "127.0.0.1:{self.port}"; count = 1; enabled = true; }}
-worker "controller" {{ enabled = false; }}
-dkim {{ skip_multi = false; trusted_only = false; }}
-metric {{ name = "default"; actions {{ reject = 1000; }} }}
-{f'lua = "{work}/sign.lua";' if key else ""}
-""")
-        if key:
-            shutil.copy(key, f"{work}/key")
-            os.chmod(f"{work}/key", 0o644)
-            with open(f"{work}/sign.lua", "w", encoding="ascii") as f:
-                f.write(f"""\
-rspamd_config:register_symbol({{ name = "SIGNED", type = "callback", callback = function(task)
-  rspamd_plugins.dkim.sign(task, {{ domain = "{DOMAIN}", selector = "rsa", key = "{work}/key" }})
-end }})
-""")
-        places = {"RULESDIR": f"{share}/rules", "LUALIBDIR": f"{share}/lualib", "PLUGINSDIR": f"{share}/plugins",
-                  "SHAREDIR": share, **{d: work for d in ("RUNDIR", "DBDIR", "LOGDIR", "CONFDIR", "LOCAL_CONFDIR")}}
-        with open(f"{work}/out", "wb") as out:
-            self.process = subprocess.Popen(
-                [os.path.join(root, "usr/bin/rspamd"), "-f", "-i", "-c", f"{work}/conf",
-                 *[f"--var={k}={v}" for k, v in places.items()]],
-                env={**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}, stdin=subprocess.DEVNULL,
-                stdout=out, stderr=subprocess.STDOUT)
-        stop = time.monotonic() + 30
-        while ports.free(self.port):
-            if self.process.poll() is not None or time.monotonic() > stop:
-                with open(f"{work}/out", encoding="utf-8", errors="replace") as f:
-                    said = f.read()
-                self.__exit__()
-                pytest.skip("rspamd does not run here: " + said[-300:])
-            time.sleep(0.05)
-
-    def signed(self, letter):
-        field = self._ask(letter)["dkim-signature"]
-        field = field[0] if isinstance(field, list) else field
-        return b"DKIM-Signature: " + re.sub(r"\r?\n", "\r\n", field).encode() + b"\r\n" + letter
-
-    def symbols(self, letter):
-        return {name: sorted(s.get("options", [])) for name, s in self._ask(letter)["symbols"].items()}
-
-    def _ask(self, letter):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("POST", "/checkv2", body=letter)
-        answer = json.loads(connection.getresponse().read())
-        connection.close()
-        return answer
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        end(self.process)
-        self.dir.cleanup()
-
-
 def only_blanks(n):
     """Of a body of blanks alone rspamd 3.4 keeps an empty line; nobody else does (RFC 6376 3.4.4)."""
     body = letter(n).partition(b"\r\n\r\n")[2]
@@ -413,7 +333,7 @@ def test_ours_at_rspamd(ours, server):
 
 def test_rspamd_signs(keys, server, mails):
     """What it signs verifies here, and not when it was changed."""
-    with Rspamd(server.address, keys.rsa) as r:
+    with Rspamd(server.address, keys.rsa, DOMAIN) as r:
         signed = [r.signed(letter(n)) for n in range(100) if not only_blanks(n)]
     good = mails.verify_all(signed, "--resolver", server.address)
     assert [[d["result"] for d in v["dkim"]] for v in good] == [["pass"]] * len(signed)
