@@ -188,6 +188,7 @@ static bool build(struct job *j, bool with_letter, struct ll_buf *out, unsigned 
                              .boundary = ll_buf_slice(&names.boundary),
                              .date = ll_unix_s(),
                              .arrival = j->job.arrived_ms / 1000,
+                             .utf8 = j->job.flags & LL_LETTER_UTF8,
                              .envid = j->job.envid,
                              .header = ll_buf_slice(&header),
                              .content = ll_buf_slice(&whole),

@@ -3,10 +3,14 @@
  * a letter: multipart/report (RFC 6522) with a part for people, one for machines, and the original
  * or its header. Deterministic: date, boundary and message-id are the caller's.
  *
- * What is built is ASCII (UTF-8 in the text for people goes as quoted-printable, UTF-8 addresses in
- * the machine part in the ASCII form of RFC 6533 3, an original with UTF-8 in its header as
- * message/global), so that it needs no extension of any server; but for a `to` that is UTF-8
- * itself, and for an original whose body is 8-bit: *ret_needs says so.
+ * What is built is ASCII (UTF-8 in the text for people goes as quoted-printable, an original with
+ * UTF-8 in its header as message/global), so that it needs no extension of any server; but for a
+ * `to` that is UTF-8 itself, and for an original whose body is 8-bit: *ret_needs says so.
+ *
+ * Addresses in UTF-8 make the machine part a message/global-delivery-status (RFC 6533 4.1), in
+ * which they stand as they are; where the original came without SMTPUTF8, whoever reads the report
+ * may not know that type, and they stand in a message/delivery-status in the ASCII form of RFC
+ * 6533 3.
  *
  * The caller sends it with the null reverse-path (RFC 5321 4.5.5), and never for a letter that came
  * with one.
@@ -51,6 +55,7 @@ struct ll_dsn {
     struct ll_slice boundary;      /* 1..60 letters and digits that the original does not hold */
     int64_t date;                  /* seconds since 1970 */
     int64_t arrival;               /* of the original; 0: not known */
+    bool utf8;                     /* the original came with SMTPUTF8 */
     struct ll_slice envid;         /* ENVID as it came (xtext); empty: none */
     struct ll_slice header;        /* the original's header, without the empty line */
     struct ll_slice content; /* the whole original, header and all, to be returned (RET=FULL, RFC

@@ -216,6 +216,9 @@ bool ll_orcpt_utf8(struct ll_slice orcpt); /* its type is utf-8 */
 /* Appends valid UTF-8 (an ORCPT that is ok) with "\x{HEX}" for all that is not ASCII:
  * utf-8-addr-xtext, which every server can take. */
 void ll_orcpt_ascii_put(struct ll_buf *out, struct ll_slice orcpt);
+/* Appends the address of an ORCPT of type utf-8 that is ok, without its "\x{HEX}": utf-8-address.
+ */
+void ll_orcpt_utf8_put(struct ll_buf *out, struct ll_slice address);
 
 /* ---- commands: the one table ----------------------------------------------------------------- */
 

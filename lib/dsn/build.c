@@ -48,8 +48,18 @@ static size_t utf8_length(uint8_t lead)
     return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
 
-/* "rfc822;x@y", or for UTF-8 the ASCII form of RFC 6533 3: "utf-8;\x{E4}@y". */
-static void typed_address(struct ll_buf *out, struct ll_slice a)
+/* Printable ASCII, blanks and, where all is valid, UTF-8; all else becomes '?'. */
+static void put_address(struct ll_buf *text, struct ll_slice a)
+{
+    bool utf8 = ll_utf8_valid(a);
+
+    for (size_t i = 0; i < a.n && i < 512; i++)
+        ll_buf_putc(text, ll_is_print(a.p[i]) || (utf8 && a.p[i] > 0x7f) ? a.p[i] : '?');
+}
+
+/* "rfc822;x@y", or for UTF-8 "utf-8;" and the address itself (global) or its ASCII form, RFC 6533
+ * 3: "utf-8;\x{E4}@y". */
+static void typed_address(struct ll_buf *out, struct ll_slice a, bool global)
 {
     if (ll_is_ascii(a) || !ll_utf8_valid(a)) {
         ll_buf_puts(out, "rfc822; ");
@@ -57,6 +67,10 @@ static void typed_address(struct ll_buf *out, struct ll_slice a)
         return;
     }
     ll_buf_puts(out, "utf-8; ");
+    if (global) {
+        put_address(out, a);
+        return;
+    }
     for (size_t i = 0; i < a.n;) {
         size_t n = utf8_length(a.p[i]);
         uint32_t v = n == 1 ? a.p[i] : a.p[i] & (0xffu >> (n + 1));
@@ -89,15 +103,24 @@ static void put_xtext(struct ll_buf *out, struct ll_slice s)
     }
 }
 
-/* ORCPT: of type utf-8 in its ASCII form (RFC 6533 3), else decoded from xtext. */
-static void original_recipient(struct ll_buf *out, struct ll_slice orcpt)
+/* ORCPT of type utf-8, which is an address that this type can hold. */
+static bool is_utf8_orcpt(struct ll_slice orcpt)
+{
+    return ll_orcpt_utf8(orcpt) && ll_orcpt_ok(orcpt, true);
+}
+
+/* ORCPT: of type utf-8 as itself (global) or in its ASCII form (RFC 6533 3), else decoded from
+ * xtext. */
+static void original_recipient(struct ll_buf *out, struct ll_slice orcpt, bool global)
 {
     size_t at = ll_slice_find(orcpt, ';');
     struct ll_slice address = ll_slice_skip(orcpt, at + 1);
 
     clean(out, ll_slice_cut(orcpt, 0, at), 64);
     ll_buf_puts(out, "; ");
-    if (ll_orcpt_utf8(orcpt) && ll_orcpt_ok(orcpt, true))
+    if (is_utf8_orcpt(orcpt) && global)
+        ll_orcpt_utf8_put(out, address);
+    else if (is_utf8_orcpt(orcpt))
         ll_orcpt_ascii_put(out, address);
     else
         put_xtext(out, address);
@@ -194,14 +217,6 @@ static void said(struct ll_buf *text, const struct ll_dsn_recipient *r)
     ll_buf_putc(text, '\n');
 }
 
-static void put_address(struct ll_buf *text, struct ll_slice a)
-{
-    bool utf8 = ll_utf8_valid(a);
-
-    for (size_t i = 0; i < a.n && i < 512; i++)
-        ll_buf_putc(text, ll_is_print(a.p[i]) || (utf8 && a.p[i] > 0x7f) ? a.p[i] : '?');
-}
-
 static bool only(const struct ll_dsn *d, enum ll_dsn_action action)
 {
     for (size_t i = 0; i < d->recipient_count; i++)
@@ -275,15 +290,15 @@ static void people_part(struct ll_buf *out, const struct ll_dsn *d)
 /* ---- the part for machines ----------------------------------------------------------------------
  */
 
-static void recipient_fields(struct ll_buf *out, const struct ll_dsn_recipient *r,
+static void recipient_fields(struct ll_buf *out, const struct ll_dsn_recipient *r, bool global,
                              struct ll_buf *body)
 {
     ll_buf_puts(out, "\r\n");
     if (r->orcpt.n && ll_slice_find(r->orcpt, ';') < r->orcpt.n) {
-        original_recipient(body, r->orcpt);
+        original_recipient(body, r->orcpt, global);
         field(out, "Original-Recipient", body);
     }
-    typed_address(body, r->address);
+    typed_address(body, r->address, global);
     field(out, "Final-Recipient", body);
     ll_buf_printf(out, "Action: %s\r\n", action_words[r->action]);
     ll_buf_printf(out, "Status: %u.%u.%u\r\n", r->status[0], r->status[1], r->status[2]);
@@ -304,12 +319,10 @@ static void recipient_fields(struct ll_buf *out, const struct ll_dsn_recipient *
         date_field(out, "Will-Retry-Until", r->retry_until);
 }
 
-static void machine_part(struct ll_buf *out, const struct ll_dsn *d)
+static void status_fields(struct ll_buf *out, const struct ll_dsn *d, bool global)
 {
     struct ll_buf body = LL_BUF(8192);
 
-    ll_buf_puts(out, "Content-Type: message/delivery-status\r\n"
-                     "Content-Description: Delivery report\r\n\r\n");
     if (d->envid.n) {
         put_xtext(&body, d->envid);
         field(out, "Original-Envelope-Id", &body);
@@ -319,8 +332,54 @@ static void machine_part(struct ll_buf *out, const struct ll_dsn *d)
     field(out, "Reporting-MTA", &body);
     date_field(out, "Arrival-Date", d->arrival);
     for (size_t i = 0; i < d->recipient_count; i++)
-        recipient_fields(out, &d->recipients[i], &body);
+        recipient_fields(out, &d->recipients[i], global, &body);
     ll_buf_release(&body);
+}
+
+/* Is there an address in UTF-8, and would the reader understand it? */
+static bool is_global_status(const struct ll_dsn *d)
+{
+    for (size_t i = 0; d->utf8 && i < d->recipient_count; i++) {
+        const struct ll_dsn_recipient *r = &d->recipients[i];
+        struct ll_buf address = LL_BUF(LL_SMTP_ORCPT_MAX);
+        bool global = !ll_is_ascii(r->address) && ll_utf8_valid(r->address);
+
+        if (!global && is_utf8_orcpt(r->orcpt)) {
+            ll_orcpt_utf8_put(&address, r->orcpt);
+            global = !ll_is_ascii(ll_buf_slice(&address));
+        }
+        ll_buf_release(&address);
+        if (global)
+            return true;
+    }
+    return false;
+}
+
+/* RFC 6533 4.1, 4.5: a message/global-delivery-status goes as it is where every server on the way
+ * must take UTF-8 anyway, for it goes to such an address; else encoded. */
+static void machine_part(struct ll_buf *out, const struct ll_dsn *d, unsigned *needs)
+{
+    struct ll_buf status = LL_BUF(LL_DSN_MAX);
+
+    if (!is_global_status(d)) {
+        ll_buf_puts(out, "Content-Type: message/delivery-status\r\n"
+                         "Content-Description: Delivery report\r\n\r\n");
+        status_fields(out, d, false);
+        return;
+    }
+    status_fields(&status, d, true);
+    ll_buf_puts(out, "Content-Type: message/global-delivery-status\r\n"
+                     "Content-Description: Delivery report\r\n");
+    if (ll_is_ascii(d->to)) {
+        ll_buf_puts(out, "Content-Transfer-Encoding: quoted-printable\r\n\r\n");
+        quoted_printable(out, ll_buf_slice(&status));
+    } else {
+        ll_buf_puts(out, "Content-Transfer-Encoding: 8bit\r\n\r\n");
+        ll_buf_put_slice(out, ll_buf_slice(&status));
+        *needs |= LL_DSN_NEEDS_8BIT;
+    }
+    out->failed |= status.failed;
+    ll_buf_release(&status);
 }
 
 /* ---- the original's header
@@ -488,7 +547,7 @@ bool ll_dsn_build(const struct ll_dsn *d, struct ll_buf *out, unsigned *ret_need
     boundary(out, d, "");
     people_part(out, d);
     boundary(out, d, "");
-    machine_part(out, d);
+    machine_part(out, d, &needs);
     boundary(out, d, "");
     if (may_return(d))
         whole_part(out, d, &needs);

@@ -20,8 +20,8 @@ static bool point_ok(uint32_t v)
     return v >= 0xa0 && v <= 0x10ffff && !(v >= 0xd800 && v <= 0xdfff);
 }
 
-/* The octets of "\x{HEXPOINT}" at the start of s; 0: there is none. */
-static size_t embedded(struct ll_slice s)
+/* The octets of "\x{HEXPOINT}" at the start of s, and what it stands for; 0: there is none. */
+static size_t embedded(struct ll_slice s, uint32_t *ret)
 {
     uint32_t v = 0;
     size_t i = 3;
@@ -36,6 +36,7 @@ static size_t embedded(struct ll_slice s)
         else
             return 0;
     }
+    *ret = v;
     return i >= 5 && i < s.n && s.p[i] == '}' && point_ok(v) ? i + 1 : 0;
 }
 
@@ -46,7 +47,8 @@ static bool unitext_ok(struct ll_slice s, bool raw)
         return false;
     for (size_t i = 0; i < s.n;) {
         uint8_t c = s.p[i];
-        size_t n = c == '\\' ? embedded(ll_slice_skip(s, i)) : 1;
+        uint32_t point;
+        size_t n = c == '\\' ? embedded(ll_slice_skip(s, i), &point) : 1;
 
         if (n == 0 || c == '+' || c == '=' || (c <= 0x7f && !ll_is_print(c)) || c == ' ')
             return false;
@@ -90,5 +92,39 @@ void ll_orcpt_ascii_put(struct ll_buf *out, struct ll_slice v)
         else
             ll_buf_printf(out, "\\x{%02X}", (unsigned)point);
         i += n;
+    }
+}
+
+static void put_point(struct ll_buf *out, uint32_t v)
+{
+    if (v < 0x80) {
+        ll_buf_putc(out, (uint8_t)v);
+        return;
+    }
+    if (v < 0x800) {
+        ll_buf_putc(out, (uint8_t)(0xc0 | v >> 6));
+    } else {
+        if (v < 0x10000) {
+            ll_buf_putc(out, (uint8_t)(0xe0 | v >> 12));
+        } else {
+            ll_buf_putc(out, (uint8_t)(0xf0 | v >> 18));
+            ll_buf_putc(out, (uint8_t)(0x80 | (v >> 12 & 0x3f)));
+        }
+        ll_buf_putc(out, (uint8_t)(0x80 | (v >> 6 & 0x3f)));
+    }
+    ll_buf_putc(out, (uint8_t)(0x80 | (v & 0x3f)));
+}
+
+void ll_orcpt_utf8_put(struct ll_buf *out, struct ll_slice v)
+{
+    while (v.n > 0) {
+        uint32_t point = v.p[0];
+        size_t n = v.p[0] == '\\' ? embedded(v, &point) : 0;
+
+        if (n > 0)
+            put_point(out, point);
+        else
+            ll_buf_putc(out, v.p[0]);
+        v = ll_slice_skip(v, n > 0 ? n : 1);
     }
 }

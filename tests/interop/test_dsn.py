@@ -1,6 +1,7 @@
 """Delivery status notifications (RFC 3461, 3464, 6533): what senders are told, through the whole
 server, with next hops that make reports themselves and such that do not."""
 import email
+import quopri
 
 from harness.peers import Dovecot, Postfix
 from harness.rawserver import RawServer
@@ -124,6 +125,26 @@ def test_an_address_in_utf_8_goes_on_in_ascii():
         assert s.data(b"From: <ann@alpha.test>\r\n\r\nbody\r\n")[0] == 250
         quiet(a)
         assert b"RCPT TO:<bob@beta.test> ORCPT=utf-8;j\\x{F6}rg@x.test\r\n" in hop.octets
+
+
+def test_addresses_in_utf_8_are_reported_as_they_are():
+    """RFC 6533 4.1: a message/global-delivery-status, encoded, since the report goes to an ASCII address."""
+    refuse = {"RCPT": b"550 5.1.1 no such user\r\n"}
+    with RawServer(refuse, ehlo=DSN) as hop, alpha(hop.port) as a:
+        with a.smtp("submissions") as s:
+            s.ehlo()
+            s.login("ann@alpha.test", PASSWORD)
+            s.command_encoding = "utf-8"
+            assert s.docmd("MAIL FROM:<ann@alpha.test> SMTPUTF8")[0] == 250
+            assert s.docmd("RCPT TO:<j\u00f6rg@beta.test> ORCPT=utf-8;k\\x{E4}the@x.test")[0] == 250
+            assert s.data(b"From: <ann@alpha.test>\r\n\r\nbody\r\n")[0] == 250
+        [m] = [m for m, _ in reports(a)]
+        part = m.get_payload()[1]
+        assert part.get_content_type() == "message/global-delivery-status"
+        raw = part.get_payload()[0].get_payload() if part.is_multipart() else part.get_payload()
+        said = quopri.decodestring(raw).decode()
+        assert "\nOriginal-Recipient: utf-8; k\u00e4the@x.test\n" in said.replace("\r\n", "\n")
+        assert "\nFinal-Recipient: utf-8; j\u00f6rg@beta.test\n" in said.replace("\r\n", "\n")
 
 
 def test_lmtp_with_dsn_reports_itself():

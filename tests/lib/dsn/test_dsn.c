@@ -240,6 +240,70 @@ static void test_originals(void **state)
     }
 }
 
+/* RFC 6533 4.1: addresses in UTF-8, for readers that know them. */
+static void test_global(void **state)
+{
+    static const char joerg[] = "j\xc3\xb6rg@y.example", kaethe[] = "k\xc3\xa4the@x.example";
+    static const struct {
+        const char *address, *orcpt, *to;
+        bool utf8;
+        const char *type;  /* of the machine part, and its encoding */
+        const char *lines; /* in it */
+        unsigned needs;
+    } rows[] = {
+        {joerg, "utf-8;k\\x{E4}the@x.example", "a@x.example", true,
+         "Content-Type: message/global-delivery-status\r\nContent-Description: Delivery report\r\n"
+         "Content-Transfer-Encoding: quoted-printable\r\n\r\n",
+         "\r\n\r\nOriginal-Recipient: utf-8; k=C3=A4the@x.example\r\n"
+         "=46inal-Recipient: utf-8; j=C3=B6rg@y.example\r\nAction: failed\r\n",
+         0},
+        {joerg, "utf-8;k\\x{E4}th\\x{2B}e@x.example", kaethe, true,
+         "Content-Type: message/global-delivery-status\r\nContent-Description: Delivery report\r\n"
+         "Content-Transfer-Encoding: 8bit\r\n\r\n",
+         "\r\n\r\nOriginal-Recipient: utf-8; k\xc3\xa4th+e@x.example\r\n"
+         "Final-Recipient: utf-8; j\xc3\xb6rg@y.example\r\nAction: failed\r\n",
+         LL_DSN_NEEDS_UTF8 | LL_DSN_NEEDS_8BIT},
+        {"b@y.example", "utf-8;\\x{1F4E7}@x.example", "a@x.example", true,
+         "Content-Type: message/global-delivery-status\r\n",
+         "Original-Recipient: utf-8; =F0=9F=93=A7@x.example\r\n"
+         "=46inal-Recipient: rfc822; b@y.example\r\n",
+         0},
+        /* Who sent it knows nothing of UTF-8 in addresses. */
+        {joerg, "utf-8;k\\x{E4}the@x.example", "a@x.example", false,
+         "Content-Type: message/delivery-status\r\n",
+         "Original-Recipient: utf-8; k\\x{E4}the@x.example\r\n"
+         "Final-Recipient: utf-8; j\\x{F6}rg@y.example\r\n",
+         0},
+        /* All is ASCII: the older type says the same. */
+        {"b@y.example", "utf-8;a\\x{2B}b@x.example", "a@x.example", true,
+         "Content-Type: message/delivery-status\r\n",
+         "Original-Recipient: utf-8; a\\x{2B}b@x.example\r\n", 0},
+        {"b@y.example", "", kaethe, true, "Content-Type: message/delivery-status\r\n",
+         "Final-Recipient: rfc822; b@y.example\r\n", LL_DSN_NEEDS_UTF8},
+        {"\xff@y.example", "utf-8;\xff@x", "a@x.example", true,
+         "Content-Type: message/delivery-status\r\n",
+         "Original-Recipient: utf-8; ?@x\r\nFinal-Recipient: rfc822; ?@y.example\r\n", 0},
+    };
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_buf out = LL_BUF(LL_DSN_MAX);
+        struct ll_dsn_recipient r = no_user;
+        struct ll_dsn d = base(&r, 1);
+        unsigned needs = 7;
+
+        r.address = ll_slice_str(rows[i].address);
+        r.orcpt = ll_slice_str(rows[i].orcpt);
+        d.to = ll_slice_str(rows[i].to);
+        d.utf8 = rows[i].utf8;
+        assert_true(ll_dsn_build(&d, &out, &needs));
+        check_wire(ll_buf_slice(&out), 4, ll_is_ascii(d.to));
+        assert_int_equal(needs, rows[i].needs);
+        assert_holds(ll_buf_slice(&out), rows[i].type);
+        assert_holds(ll_buf_slice(&out), rows[i].lines);
+        ll_buf_release(&out);
+    }
+}
+
 static void test_actions(void **state)
 {
     static const struct {
@@ -335,8 +399,8 @@ int main(void)
         cmocka_unit_test(test_failure),     cmocka_unit_test(test_delay),
         cmocka_unit_test(test_hostile),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_long_header), cmocka_unit_test(test_soft_breaks),
-        cmocka_unit_test(test_originals),   cmocka_unit_test(test_actions),
-        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_originals),   cmocka_unit_test(test_global),
+        cmocka_unit_test(test_actions),     cmocka_unit_test(test_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
