@@ -145,6 +145,7 @@ static int run(struct command *c, struct milter *m, int argc, char **argv)
         {"dmarc", 0, LL_OPT_TEXT, &c->dmarc, "WORD", "enforce, quarantine or report (enforce)"},
         {"spf-fail", 0, LL_OPT_TEXT, &c->spf_fail, "WORD",
          "where DMARC says nothing: accept, quarantine or reject (accept)"},
+        {"received-spf", 0, LL_OPT_FLAG, &m->o.received_spf, NULL, "add a Received-SPF field, too"},
         {"quarantine", 0, LL_OPT_TEXT, &c->quarantine, "WORD",
          "by a header field, or hold in the MTA's queue (header)"},
         {"late", 0, LL_OPT_TEXT, &c->late, "WORD",

@@ -101,6 +101,43 @@ static void test_spf(void **state)
     }
 }
 
+/* A chain says something about the author only where it holds, its newest message signature covers
+ * From, and its sealer is trusted; and that is "pass" only where the sealer wrote so. */
+static void test_arc(void **state)
+{
+    static const struct {
+        enum ll_arc_code code;
+        bool from_signed;
+        const char *sealer, *results;
+        bool known, pass;
+    } rows[] = {
+        {LL_ARC_PASS, true, "list.test", "list.test; dmarc=pass header.from=bank.test", true, true},
+        {LL_ARC_PASS, true, "eu.list.test", "x; dmarc=pass header.from=bank.test", true, true},
+        {LL_ARC_PASS, false, "list.test", "x; dmarc=pass header.from=bank.test", false, false},
+        {LL_ARC_PASS, true, "evil.test", "x; dmarc=pass header.from=bank.test", false, false},
+        {LL_ARC_PASS, true, "list.test", "x; dmarc=fail header.from=bank.test", true, false},
+        {LL_ARC_PASS, true, "list.test", "x; spf=pass smtp.mailfrom=list.test", true, false},
+        {LL_ARC_PASS, true, "", "x; dmarc=pass header.from=bank.test", false, false},
+        {LL_ARC_FAIL, true, "list.test", "x; dmarc=pass header.from=bank.test", false, false},
+        {LL_ARC_NONE, true, "list.test", "x; dmarc=pass header.from=bank.test", false, false},
+    };
+    static char trusted[] = "list.test";
+    static char *const sealers[] = {trusted, NULL};
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_check_result r = {.arc = {.code = rows[i].code,
+                                            .from_signed = rows[i].from_signed,
+                                            .domain = ll_slice_str(rows[i].sealer),
+                                            .results = ll_slice_str(rows[i].results)}};
+        struct ll_provenance p = {0};
+
+        ll_policy_letter(&p, &r, LL_LIT("From: a@bank.test\r\n\r\n"), sealers);
+        if (p.arc_known != rows[i].known || p.arc_pass != rows[i].pass)
+            fail_msg("row %zu", i);
+        assert_false(p.list);
+    }
+}
+
 static void test_settings(void **state)
 {
     assert_int_equal(ll_policy_apply("off"), LL_DMARC_OFF);
@@ -114,6 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dmarc),
         cmocka_unit_test(test_spf),
+        cmocka_unit_test(test_arc),
         cmocka_unit_test(test_settings),
     };
 

@@ -468,6 +468,26 @@ def test_policy(dns, options, fields, sender, ends):
             assert b"us.test;" in answers[-2][1]
 
 
+def test_received_spf_if_asked(dns):
+    for options, there in ((["--received-spf"], True), ([], False)):
+        with Milter("--resolver", dns.address, "--authserv-id", "us.test", *options) as m, m.connect() as mta:
+            mta.send(mta.letter([(b"From", b" <a@alone.test>")], b"x\r\n", sender="<a@alone.test>"))
+            fields = [data[4:] for code, data in mta.end() if code == b"i"]
+            found = [f for f in fields if f.startswith(b"Received-SPF\0")]
+            assert len(found) == there
+            assert not there or (b"receiver=\"us.test\"" in found[0] and b"192.0.2.7" in found[0])
+
+
+def test_sender_that_takes_no_mail(dns):
+    """Null MX (RFC 7505 4.2): refused where DMARC is enforced, as the server does."""
+    dns.add_line("nomail.test. MX 0 .")
+    for options, refused in (([], True), (["--dmarc", "report"], False)):
+        with Milter("--resolver", dns.address, *options) as m, m.connect() as mta:
+            mta.send(mta.letter([(b"From", b" <a@alone.test>")], b"x\r\n", sender="<a@nomail.test>"))
+            code, data = mta.end()[-1]
+            assert data.startswith(b"550 5.7.27") if refused else (code, data) == (b"c", b"")
+
+
 def test_loopback_from_outside(dns):
     """--internal none: a client on loopback is a stranger."""
     with Milter("--resolver", dns.address, "--internal", "none") as m, m.connect() as mta:

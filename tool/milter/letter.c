@@ -58,6 +58,7 @@ static struct ll_check *check_new(const struct milter_session *s)
                                 .helo = ll_buf_slice(&s->helo),
                                 .mail_from = ll_buf_slice(&s->reverse),
                                 .receiver = authserv_id(s),
+                                .sender_mx = true,
                                 .unix_s = ll_unix_s(),
                                 .now = ll_now_ms()};
 
@@ -311,6 +312,10 @@ static struct ll_verdict verdict_of(struct milter_letter *l, enum ll_fate *ret_f
                                                  : LL_FATE_ACCEPT;
         return (struct ll_verdict){i->code, i->enhanced, i->text};
     }
+    if (r->sender_null_mx && o->dmarc == LL_DMARC_ENFORCE) { /* no report could go there */
+        *ret_fate = LL_FATE_REJECT;
+        return ll_verdict_null_mx;
+    }
     if (r->dmarc.code == LL_DMARC_TEMPERROR && o->late_defer) {
         *ret_fate = LL_FATE_REJECT;
         return ll_verdict_check_late;
@@ -337,6 +342,11 @@ static void put_results(struct milter_letter *l, const struct ll_check_result *r
     ll_authres_end(&a);
     l->broken = l->broken || field.failed;
     put_field(l, ll_buf_slice(&field));
+    ll_buf_clear(&field);
+    if (s->m->o.received_spf)
+        ll_check_received_spf(l->asker.check, authserv_id(s), &field);
+    if (field.n > 0)
+        put_field(l, ll_buf_slice(&field));
     ll_buf_release(&field);
 }
 

@@ -58,6 +58,7 @@ struct milter_options {
     bool hold;            /* quarantine is SMFIR_QUARANTINE, not a field */
     bool late_defer;      /* a letter whose checks get no answer is put off */
     bool no_internal;
+    bool received_spf; /* add that field, too */
     struct ll_networks internal, forwarders;
     char **arc_trusted; /* NULL-terminated */
     int64_t sessions, size, idle_s, check_s;
