@@ -92,9 +92,10 @@ enum ll_compose_error ll_compose_stand_in(struct ll_buf *out, struct ll_slice na
 /* A file, an image in an HTML text, a letter that is passed on. */
 struct ll_compose_part {
     struct ll_slice octets;
-    struct ll_slice type;        /* "image/png"; empty: application/octet-stream */
-    struct ll_slice charset;     /* of a text/ part; empty: none is named */
-    struct ll_slice name;        /* the file's name, UTF-8, no path; may be empty */
+    struct ll_slice type;    /* "image/png"; empty: application/octet-stream */
+    struct ll_slice charset; /* of a text/ part; empty: utf-8 where it is that and more than ASCII,
+                                else none is named */
+    struct ll_slice name;    /* the file's name, UTF-8, no path; may be empty */
     struct ll_slice description; /* UTF-8; may be empty */
     struct ll_slice id; /* Content-ID without < >: for inline parts that HTML names; or empty */
     bool is_inline;     /* Content-Disposition inline, not attachment (RFC 2183) */

@@ -163,9 +163,9 @@ bool ll_mime_words(struct ll_slice text, struct ll_arena *, struct ll_mime_run *
 enum ll_mime_error ll_mime_to_7bit(struct ll_slice letter, const struct ll_mime *,
                                    struct ll_buf *out);
 /* The same, and safe for signing (RFC 3156 5): content with lines above 998 octets, blanks at the
- * end of a line or lines that begin with "From " is encoded too, and names in Content- fields of
- * parts are made ASCII (RFC 2047, RFC 2231). Parts of signed and encrypted multiparts keep every
- * octet. */
+ * end of a line or lines that begin with "From " is encoded too, blanks at the ends of header lines
+ * and delimiters go, and names in Content- fields of parts are made ASCII (RFC 2047, RFC 2231).
+ * Signed and encrypted multiparts keep every octet. */
 enum ll_mime_error ll_mime_to_safe(struct ll_slice letter, const struct ll_mime *,
                                    struct ll_buf *out);
 

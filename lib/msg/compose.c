@@ -165,11 +165,15 @@ static enum ll_compose_error put_stand_in(struct ll_buf *out, struct ll_slice na
 static enum ll_compose_error put_part_fields(struct ll_buf *out, const struct ll_compose_part *p,
                                              struct ll_slice type)
 {
-    struct ll_slice none = {0};
+    struct ll_slice none = {0}, charset = p->charset;
     enum ll_compose_error e = ll_compose_field_begin(out, "Content-Type", type);
 
-    if (!e && p->charset.n)
-        e = ll_compose_param(out, "charset", p->charset, none);
+    if (charset.n == 0 && ll_slice_casestarts(type, LL_LIT("text/")) && !ll_is_ascii(p->octets) &&
+        ll_utf8_valid(p->octets))
+        charset = LL_LIT("utf-8");
+
+    if (!e && charset.n)
+        e = ll_compose_param(out, "charset", charset, none);
     if (!e)
         e = put_stand_in(out, p->name);
     ll_buf_puts(out, "\r\n");

@@ -136,13 +136,28 @@ bool ll_compose_field_to_ascii(struct ll_buf *out, const struct ll_msg_field *f)
  * -----------------------------------------------------------------------------------
  */
 
+void ll_compose_put_fields(struct ll_buf *out, struct ll_slice fields)
+{
+    while (fields.n) {
+        size_t lf = ll_slice_find(fields, '\n'), n;
+        struct ll_slice line = ll_slice_cut(fields, 0, lf);
+
+        fields = ll_slice_skip(fields, lf + 1);
+        if (line.n && line.p[line.n - 1] == '\r')
+            line.n--;
+        for (n = line.n; n && ll_is_blank(line.p[n - 1]);)
+            n--;
+        if (n == 0)
+            continue;
+        ll_buf_put_slice(out, ll_slice_cut(line, 0, n));
+        ll_buf_puts(out, "\r\n");
+    }
+}
+
 static void put_raw(struct ll_buf *out, const struct ll_msg_field *f)
 {
-    if (!out)
-        return;
-    ll_buf_put_slice(out, f->raw);
-    if (f->raw.n == 0 || f->raw.p[f->raw.n - 1] != '\n')
-        ll_buf_puts(out, "\r\n");
+    if (out)
+        ll_compose_put_fields(out, f->raw);
 }
 
 /* The content alone, as it came, then made safe. */

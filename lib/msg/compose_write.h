@@ -18,6 +18,9 @@ enum ll_compose_error ll_compose_done(struct ll_buf *out, size_t start, enum ll_
 /* Is this content, as it stands, safe for signing? ASCII, no NUL or bare CR or LF, lines of at most
  * `line` octets, without blanks at their end, none that begins with "From " (RFC 3156 5). */
 bool ll_compose_safe(struct ll_slice content, size_t line);
+/* Appends header fields without blanks at the ends of their lines; a line of nothing but blanks is
+ * left out with its CR LF, for an empty one would end the header. */
+void ll_compose_put_fields(struct ll_buf *out, struct ll_slice fields);
 /* Appends Content-Transfer-Encoding, an empty line and the text (wire form, or octets of any kind),
  * in the shortest safe encoding. */
 void ll_compose_put_text(struct ll_buf *out, struct ll_slice text);

@@ -9,14 +9,32 @@ struct writer {
     struct ll_buf *out;
     const uint8_t *at; /* how far the original has been dealt with */
     bool safe;         /* for signing, not only 7-bit */
+    bool exact;        /* what comes next lies in or behind a signed part: no octet may change */
 };
 
 /* Preambles and epilogues: nobody shows them (RFC 2046 5.1.1), but they must not hold octets above
  * 127 either. Delimiters lie in between. */
 static void put_between(struct writer *w, const uint8_t *to)
 {
-    for (; w->at < to; w->at++)
+    bool tidy = w->safe && !w->exact;
+
+    while (w->at < to) {
+        const uint8_t *end = w->at;
+
+        while (tidy && end < to && ll_is_blank(*end))
+            end++;
+        if (end > w->at) { /* padding of a delimiter, or a preamble's: goes at the end of a line */
+            if (end == to || *end != '\r')
+                ll_buf_put(w->out, w->at, (size_t)(end - w->at));
+            w->at = end;
+            continue;
+        }
+        if (tidy && w->out->n && w->out->p[w->out->n - 1] == '\n' &&
+            ll_slice_starts(ll_slice(w->at, (size_t)(to - w->at)), LL_LIT("From ")))
+            ll_buf_putc(w->out, '>');
         ll_buf_putc(w->out, *w->at > 127 ? '?' : *w->at);
+        w->at++;
+    }
 }
 
 /* Nothing within may be changed (RFC 1847). */
@@ -42,8 +60,10 @@ static bool is_text(const struct ll_mime_part *p)
 
 static void put_field(struct writer *w, const struct ll_msg_field *f)
 {
-    if (!w->safe || f->bad || !ll_compose_field_to_ascii(w->out, f))
+    if (!w->safe)
         ll_buf_put_slice(w->out, f->raw);
+    else if (f->bad || !ll_compose_field_to_ascii(w->out, f))
+        ll_compose_put_fields(w->out, f->raw);
 }
 
 /* The header with another transfer encoding, and with what a part without type needs now. */
@@ -104,7 +124,7 @@ static void put_header_as_is(struct writer *w, const struct ll_mime_part *p)
     struct ll_slice rest = p->header;
     struct ll_msg_field f;
 
-    if (!w->safe || ll_is_ascii(p->header))
+    if (!w->safe)
         ll_buf_put_slice(w->out, p->header);
     else
         while (ll_msg_field_next(&rest, &f))
@@ -127,7 +147,9 @@ static enum ll_mime_error put_letter(struct writer *w, struct ll_slice letter)
             continue;
         if (seals(p) && !ll_is_ascii(p->body))
             return LL_MIME_SIGNED;
+        w->exact |= sealed;
         put_between(w, p->header.p);
+        w->exact = sealed;
         if (sealed) {
             ll_buf_put_slice(w->out, p->header);
             w->at = p->header.p + p->header.n;

@@ -234,7 +234,9 @@ def trees():
         m["Bcc"] = "secret@example.org"
         m["MIME-Version"] = "1.0"
         letters.append(m.as_bytes(policy=email.policy.compat32.clone(linesep="\r\n", max_line_length=None)))
-    return letters
+    # what others leave at the ends of lines in headers, and around delimiters
+    return [letter.replace(b"multipart/mixed;", b"multipart/mixed; \r\n").replace(b"\r\n\r\n--b", b"\r\n\r\npre \r\nFrom "
+            b"\r\n--b", 1) for letter in letters]
 
 
 def asked(letters):

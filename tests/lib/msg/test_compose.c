@@ -596,6 +596,21 @@ static const struct {
      "", "From: a@b.c\r\n",
      "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nx "
      "\r\n--b\r\n\r\ns\r\n--b--\r\n"},
+    /* blanks at the ends of header lines, delimiters and preambles; From_ lines nobody shows */
+    {"From: a@b.c \r\nSubject: x\t\r\n \t\r\n y \r\nContent-Type: multipart/mixed; \r\n "
+     "boundary=b\r\n\r\npre \r\nFrom x\r\n \r\n--b \t\r\nContent-Type: text/plain; \r\n "
+     "charset=us-ascii \r\n\r\nhi\r\n--b-- \r\nFrom y \r\n",
+     "", "From: a@b.c\r\nSubject: x\r\n y\r\n",
+     "Content-Type: multipart/mixed;\r\n boundary=b\r\n\r\npre\r\n>From x\r\n\r\n--b\r\n"
+     "Content-Type: text/plain;\r\n charset=us-ascii\r\n\r\nhi\r\n--b--\r\n>From y\r\n"},
+    /* but for signed ones */
+    {"From: a@b.c\r\nContent-Type: multipart/signed; \r\n boundary=s\r\n\r\npre \r\n--s "
+     "\r\nContent-Type: multipart/mixed; \r\n boundary=b\r\n\r\n--b \r\n\r\nhi \r\n--b-- "
+     "\r\nFrom x\r\n--s \r\n\r\nsig\r\n--s-- \r\n",
+     "", "From: a@b.c\r\n",
+     "Content-Type: multipart/signed;\r\n boundary=s\r\n\r\npre \r\n--s "
+     "\r\nContent-Type: multipart/mixed; \r\n boundary=b\r\n\r\n--b \r\n\r\nhi \r\n--b-- "
+     "\r\nFrom x\r\n--s \r\n\r\nsig\r\n--s-- \r\n"},
     {"From: a@b.c", "", "From: a@b.c\r\n", "Content-Type: text/plain; charset=us-ascii\r\n\r\n"},
 };
 
