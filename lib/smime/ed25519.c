@@ -39,7 +39,7 @@ static bool encode(const CMS_SignerInfo *si, int n, struct ll_buf *all, size_t *
 bool ll_smime_signed_octets(const CMS_SignerInfo *si, struct ll_buf *out)
 {
     int n = CMS_signed_get_attr_count(si);
-    struct ll_slice v[ATTRIBUTES_MAX];
+    struct ll_slice v[ATTRIBUTES_MAX] = {0};
     size_t ends[ATTRIBUTES_MAX];
     struct ll_buf all = LL_BUF(SIGNED_MAX);
     bool ok = n > 0 && n <= ATTRIBUTES_MAX && encode(si, n, &all, ends);
