@@ -513,6 +513,45 @@ def test_the_own_key_goes_along(alpha, people, home):
     home.config.write_text(home.config.read_text().replace("mutual", "no"))
     assert autocrypt(*compose) == []
 
+# ---- our own reader -----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind", ["pgp", "smime"])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_our_reader_proves_it(alpha, people, home, kind, sealed):
+    """What send makes, read opens: every field and the text are under the seal and proven."""
+    secret, public = ("sec", "pub") if kind == "pgp" else ("id", "crt")
+    home.know(people.path(USERS[0], secret), people.path("bob@alpha.test", public))
+    store = ["--store", str(home.path / "bob.db")]
+    home.letterlock("keys", "import", *store, people.path("bob@alpha.test", secret), people.path(USERS[0], public))
+    mine = json.loads(home.letterlock("keys", "list", *store, "--json", USERS[0]).stdout)[0]["fingerprint"]
+    home.letterlock("keys", "trust", *store, mine)
+    (home.path / "file.txt").write_text("attached\n")
+    n = counts(alpha)
+    subject, text = (SUBJECT, TEXT) if sealed else ("open", "From the start \nend\n")
+    home.send(*(["--seal", kind] if sealed else ["--sign"]), "--to", "Bob <bob@alpha.test>", "-s", subject, "--attach",
+              "file.txt", text=text)
+    letter = home.path / "letter"
+    letter.write_bytes(arrived(alpha, n, ["bob@alpha.test"])["bob@alpha.test"])
+    (section,) = json.loads(home.letterlock("read", *store, "--json", str(letter)).stdout)["sections"]
+    assert section["proven"] and section["author"] == USERS[0] and section["warnings"] == []
+    assert [s["verdict"] for s in section["signatures"]] == ["proven"]
+    assert section["signatures"][0]["method"] == kind and section["signatures"][0]["trust"] == "verified"
+    protection = {f["name"]: (f["value"], f["protection"]) for f in section["fields"]}
+    assert protection["Subject"] == (subject, "signed-and-encrypted" if sealed else "signed-only")
+    assert protection["To"][1] == "signed-only"  # it stands outside, too
+    texts = [p.get("text", "") for p in section["parts"]]
+    assert (CANARY if sealed else "From the start") in texts[0] and len(section["parts"]) == 2
+    # One octet is changed on the way: nothing is proven, and what was sealed is not shown.
+    raw = letter.read_bytes()
+    at = raw.index(b"-----BEGIN PGP MESSAGE") + 900 if sealed and kind == "pgp" else \
+        raw.index(b"smime.p7m\"\n\n") + 900 if sealed else raw.index(b"the start")
+    at += raw[at:at + 80].index(b"\n") + 5 if sealed else 0
+    letter.write_bytes(raw[:at] + (b"A" if raw[at:at + 1] != b"A" else b"B") + raw[at + 1:])
+    p = home.letterlock("read", *store, "--json", str(letter), status=None)
+    assert p.returncode != 0 and CANARY.encode() not in p.stdout
+    assert not any(s["proven"] for s in json.loads(p.stdout)["sections"])
+
+
 # ---- mutt, with gpg and openssl as it calls them ------------------------------------------------
 
 def mutt(people, home, raw, program="mutt"):
