@@ -355,8 +355,9 @@ def test_a_changed_key_stops_the_letter(alpha, people, home):
     n = counts(alpha)
     p = home.send("--seal", "pgp", "-s", SUBJECT, "bob@alpha.test", status=65)
     said = p.stderr.decode()
-    assert "bob@alpha.test: not the OpenPGP key that it had: " in said and "nothing was sent" in said
-    assert people.fingerprint("bob@alpha.test") in said
+    assert "bob@alpha.test: another OpenPGP key turned up, and you have not decided which one counts" in said
+    assert f"  {people.fingerprint('bob@alpha.test')} imported by you" in said and "nothing was sent" in said
+    assert len(re.findall("^letterlock:   [0-9a-f]{40} ", said, re.M)) == 2
     assert counts(alpha) == n
     # The user decides: then it goes, and only to the key that was verified.
     home.letterlock("keys", "trust", people.fingerprint("bob@alpha.test"))
@@ -378,6 +379,29 @@ def test_a_certificate_that_cannot_be_used(alpha, people, home):
     home.know(people.path(USERS[0], "id"), people.path("dave@alpha.test", "wrong"))
     p = home.send("--seal", "smime", "-s", SUBJECT, "dave@alpha.test", status=69)
     assert "dave@alpha.test: S/MIME: no key is known" in p.stderr.decode()
+
+
+def test_an_authority_decides(alpha, people, home):
+    """Two certificates of one address stop the letter, unless a CA that the user trusts issued them."""
+    ca, ca_key = people.path("ca", "crt"), people.path("ca", "key")
+    run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", ca_key, "-out", ca, "-subj", "/CN=CA",
+         "-days", "30", "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"])
+    with open(people.path("bob", "ext"), "w", encoding="ascii") as f:
+        f.write("subjectAltName=email:bob@alpha.test\nkeyUsage=digitalSignature,keyEncipherment\n"
+                "extendedKeyUsage=emailProtection\nbasicConstraints=critical,CA:FALSE\n")
+    for i in "12":
+        run(["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", people.path("bob" + i, "key"), "-out",
+             people.path("bob" + i, "csr"), "-subj", "/CN=bob" + i])
+        run(["openssl", "x509", "-req", "-in", people.path("bob" + i, "csr"), "-CA", ca, "-CAkey", ca_key, "-days", "20",
+             "-CAcreateserial", "-extfile", people.path("bob", "ext"), "-out", people.path("bob" + i, "crt")])
+    home.know(people.path(USERS[0], "id"), people.path("bob1", "crt"), people.path("bob2", "crt"), ca)
+    p = home.send("--seal", "smime", "-s", SUBJECT, "bob@alpha.test", status=65)
+    assert "bob@alpha.test: another S/MIME key turned up" in p.stderr.decode()
+    (row,) = json.loads(home.letterlock("keys", "list", "--authorities", "--json").stdout)
+    home.letterlock("keys", "trust", row["fingerprint"])
+    o = json.loads(home.send("--seal", "smime", "-s", SUBJECT, "--dry-run", "--json", "bob@alpha.test").stdout)
+    assert o["seal"] == "smime"
+    home.send("--seal", "smime", "-s", SUBJECT, "bob@alpha.test")
 
 
 def test_a_locked_key(alpha, people, home):

@@ -69,10 +69,11 @@ static int look(struct ll_sealing *g, struct ll_seal_person *p, enum ll_seal_met
 }
 
 /* Does it stop the letter until the user has decided? Another key than before is how an attack
- * looks, and how a new computer looks. */
+ * looks, and how a new computer looks. A certificate of an authority that the user trusts has been
+ * decided about. */
 static bool is_changed(const struct ll_seal_key *k)
 {
-    return k->found &&
+    return k->found && !k->trusted &&
            (k->choice == LL_KEYSTORE_CHOSE_BETTER || k->choice == LL_KEYSTORE_CHOSE_AFTER ||
             (k->other && k->choice == LL_KEYSTORE_CHOSE_ONLY));
 }
@@ -149,19 +150,36 @@ static unsigned rank(const struct ll_sealing *g, enum ll_seal_method m)
            2u * verified + (m == LL_SEAL_PGP);
 }
 
+/* All keys that the user has to choose from. */
+static void tell_changed(const struct ll_sealing *g, const struct ll_seal_person *p,
+                         enum ll_seal_method m)
+{
+    const struct ll_keystore_query q = {.kind = m, .address = p->address};
+    struct ll_buf err = LL_BUF(4096);
+    struct ll_keystore_key *v = NULL;
+    size_t n = 0;
+
+    ll_fail(0,
+            "%.*s: another %s key turned up, and you have not decided which one counts. Compare "
+            "with the owner, then `letterlock keys trust FINGERPRINT` or distrust:",
+            LL_FMT(p->address), names[m]);
+    if (ll_keystore_list(g->store, &q, &g->s->arena, &v, &n, &err) != LL_KEYSTORE_OK)
+        ll_fail_text(0, &err);
+    for (size_t i = 0; i < n; i++)
+        if (v[i].trust != LL_KEYSTORE_REJECTED)
+            ll_fail(0, "  %.*s %s", LL_FMT(v[i].fingerprint),
+                    v[i].n_found > 0 ? ll_keystore_source_text(v[i].found[0].source) : "");
+    ll_buf_release(&err);
+}
+
 /* Why this person stops the letter. Returns the status that it has for that. */
-static int tell_missing(const struct ll_seal_person *p, enum ll_seal_method m)
+static int tell_missing(const struct ll_sealing *g, const struct ll_seal_person *p,
+                        enum ll_seal_method m)
 {
     const struct ll_seal_key *k = &p->by[m];
 
     if (is_changed(k)) {
-        const struct ll_keystore_key *other = k->other;
-
-        ll_fail(0,
-                "%.*s: not the %s key that it had: %.*s%s%.*s; compare with the owner, then "
-                "`letterlock keys trust FINGERPRINT` (or distrust)",
-                LL_FMT(p->address), names[m], LL_FMT(k->key.fingerprint), other ? " beside " : "",
-                LL_FMT(other ? other->fingerprint : LL_LIT("")));
+        tell_changed(g, p, m);
         return EX_DATAERR;
     }
     if (k->found)
@@ -194,7 +212,7 @@ static int refuse(const struct ll_sealing *g, enum ll_seal_method asked)
 
             if ((asked != LL_SEAL_NONE && m != asked) || usable(&p->by[m]))
                 continue;
-            one = tell_missing(p, m);
+            one = tell_missing(g, p, m);
             /* What the user must decide counts most, what may pass by itself least. */
             if (status == 0 || one == EX_DATAERR || status == EX_TEMPFAIL)
                 status = one;
