@@ -94,25 +94,42 @@ static bool find_block(struct ll_slice *rest)
     return false;
 }
 
+/* Lines of whole groups are decoded as they stand. Others are gathered in `odd`, with all that
+ * follow: nobody writes them, but they are allowed. */
+static bool take_line(struct ll_slice line, struct ll_buf *odd, struct ll_buf *room, bool *padded)
+{
+    if (line.n == 0)
+        return true;
+    if (*padded)
+        return false; /* digits behind the end */
+    if (odd->n > 0 || line.n % 4 != 0) {
+        ll_buf_put_slice(odd, line);
+        return !odd->failed;
+    }
+    *padded = line.p[line.n - 1] == '=';
+    return ll_base64_decode(room, line);
+}
+
 bool ll_pgp_armor_next(struct ll_slice *rest, struct ll_buf *room, bool *ret_bad)
 {
-    struct ll_buf text = LL_BUF(rest->n);
+    struct ll_buf odd = LL_BUF(rest->n);
     struct ll_slice line = {0}, begin = LL_LIT(BEGIN);
-    bool ended = false, sum = false;
+    bool ended = false, sum = false, padded = false, ok = true;
 
     ll_buf_clear(room);
     *ret_bad = ll_slice_search(*rest, begin) < rest->n;
     if (!find_block(rest))
         return false;
-    while (!ended && next_line(rest, &line)) {
+    while (ok && !ended && next_line(rest, &line)) {
         ended = ll_slice_starts(line, LL_LIT(END));
         sum |= line.n > 0 && line.p[0] == '=';
         if (!ended && !sum)
-            ll_buf_put_slice(&text, line);
+            ok = take_line(line, &odd, room, &padded);
     }
-    *ret_bad = !ended || text.failed || !ll_base64_decode(room, ll_buf_slice(&text));
-    ll_buf_wipe(&text); /* it may be a secret key */
-    return !*ret_bad;
+    ok = ok && ended && ll_base64_decode(room, ll_buf_slice(&odd));
+    ll_buf_wipe(&odd); /* it may be a secret key */
+    *ret_bad = !ok;
+    return ok;
 }
 
 enum ll_seal_error ll_pgp_dearmor(struct ll_slice octets, struct ll_buf *room, struct ll_slice *ret)

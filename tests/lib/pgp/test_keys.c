@@ -328,6 +328,50 @@ static void armor_is_read_as_people_send_it(void **state)
     ll_buf_release(&mix);
 }
 
+/* Lines of any length make the same octets; nothing may stand behind the padding. */
+static void armor_may_be_wrapped_anywhere(void **state)
+{
+    struct world *w = *state;
+    struct ll_buf key = BUF, digits = BUF, armor = BUF;
+    struct ll_slice *list;
+    size_t n;
+
+    /* A key with padding: another name makes another length. */
+    for (char name[32] = "Ann"; key.n % 3 != 1; memcpy(name + strlen(name), "n", 2)) {
+        ll_buf_clear(&key);
+        assert_ok(ll_pgp_export(w->own, make(w->own, &w->arena, name), LL_PGP_PUBLIC, false,
+                                NOTHING, &key));
+    }
+    ll_base64_encode(&digits, TEXT(key));
+    for (size_t wrap = 1; wrap < 90; wrap++) {
+        struct ll_pgp *ring = ll_pgp_new();
+
+        ll_buf_clear(&armor);
+        ll_buf_puts(&armor, "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n");
+        for (size_t at = 0; at < digits.n; at += wrap) {
+            ll_buf_put_slice(&armor, ll_slice_cut(TEXT(digits), at, at + wrap));
+            ll_buf_puts(&armor, wrap % 2 ? "\r\n" : "\n");
+        }
+        n = armor.n;
+        ll_buf_puts(&armor, "-----END PGP PUBLIC KEY BLOCK-----\n");
+        /* A line that begins with "=" is the checksum, so the padding may not begin one. */
+        if ((digits.n - 2) % wrap != 0 && (digits.n - 1) % wrap != 0) {
+            size_t count = 0;
+
+            assert_ok(ll_pgp_import(ring, TEXT(armor), NOW, &w->arena, &list, &count));
+            assert_int_equal(count, 1);
+            armor.n = n;
+            ll_buf_puts(&armor, "AAAA\n-----END PGP PUBLIC KEY BLOCK-----\n");
+            assert_error(ll_pgp_import(ring, TEXT(armor), NOW, &w->arena, &list, &count),
+                         LL_SEAL_MALFORMED);
+        }
+        ll_pgp_free(ring);
+    }
+    ll_buf_release(&key);
+    ll_buf_release(&digits);
+    ll_buf_release(&armor);
+}
+
 static void what_is_no_key_is_refused(void **state)
 {
     static const char *const rows[] = {
@@ -433,6 +477,7 @@ int main(void)
         TEST(a_second_user_id_travels_or_not_as_asked),
         TEST(the_password_can_be_changed_and_taken_away),
         TEST(armor_is_read_as_people_send_it),
+        TEST(armor_may_be_wrapped_anywhere),
         TEST(what_is_no_key_is_refused),
         TEST(a_changed_key_is_no_key),
         TEST(exports_come_in_the_form_asked_for),
