@@ -1,4 +1,6 @@
 """letterlock keys: the store and its words, with GnuPG, OpenSSL and others as peers both ways."""
+import base64
+import datetime
 import json
 import os
 import pty
@@ -362,3 +364,26 @@ def test_comparing_at_a_terminal(keys, gnupg, answer, status, trust):  # noqa: F
     assert got == status, shown
     assert re.sub("(....)", r"\1 ", made.upper()).strip() in shown and "by voice" in shown
     assert keys.list(made)[0]["trust"] == trust
+
+
+def test_autocrypt_suite_states(keys):
+    """What KDE's store has of each peer: the key is one of the address, and Alice's state is what her
+    letter makes of ours."""
+    root = testdata("autocrypt-kde")
+    keys.run("import", os.path.join(root, "messages", "header.mbox"))
+    seen = 0
+    for name in sorted(os.listdir(os.path.join(root, "store"))):
+        with open(os.path.join(root, "store", name), encoding="utf-8") as f:
+            state = json.load(f)
+        for field in ("keydata", "gossip_key"):
+            if state.get(field):
+                padded = state[field] + "=" * (-len(state[field]) % 4)
+                out = json.loads(keys.run("import", "--json", "-", data=base64.b64decode(padded)))
+                assert len(out[0]["fingerprint"]) == 40
+                seen += 1
+        if name == "alice.json":
+            row = sqlite3.connect(keys.store).execute(
+                "SELECT timestamp, last_seen, fingerprint, mutual FROM peers").fetchall()
+            date = datetime.datetime.fromisoformat(state["autocrypt_timestamp"]).timestamp()
+            assert row == [(date, date, out[0]["fingerprint"], int(state["prefer_encrypt"]))]
+    assert seen >= 5
