@@ -643,3 +643,25 @@ def test_mutt_reads(alpha, people, home, seal, program):
     assert CANARY in text and "From the start" in text, screen[-2000:]
     assert SUBJECT in text  # at least in the copy for programs that know no protected fields
     assert ("Good signature" if seal == "pgp" else "CMS Verification successful") in text, text
+
+
+@pytest.mark.parametrize("program", ["mutt", "neomutt"])
+def test_mutt_sends_sealed(alpha, people, home, program):
+    """As $sendmail of a mail program: what it writes is sealed, and it learns when it is not sent."""
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    home.know(people.path(USERS[0], "sec"), people.path("bob@alpha.test", "pub"))
+    (home.path / "a.pdf").write_bytes(b"%PDF-1.4\n")
+    rc = home.path / "rc"
+    rc.write_text(f'set from="ann@alpha.test" realname="Ann" copy=no record="" sendmail_wait=0\n'
+                  f'set sendmail="{LETTERLOCK} send --no-find --seal auto"\n')
+    n = counts(alpha)
+    words = [program, "-n", "-F", str(rc), "-s", SUBJECT, "-a", "a.pdf", "--"]
+    run([*words, "bob@alpha.test"], input=TEXT.encode(), env={**home.env, "LC_ALL": "C.UTF-8"}, cwd=home.path)
+    text, _ = pgp_open(people, arrived(alpha, n, ["bob@alpha.test"])["bob@alpha.test"])
+    body, pdf = parse(text).iter_parts()
+    assert parse(text)["Subject"] == SUBJECT and CANARY in body.get_content()
+    assert pdf.get_content() == b"%PDF-1.4\n"
+    p = run([*words, "carol@alpha.test"], input=TEXT.encode(), env={**home.env, "LC_ALL": "C.UTF-8"}, cwd=home.path,
+            status=None)
+    assert p.returncode != 0 and b"no key is known" in p.stdout + p.stderr
