@@ -40,7 +40,7 @@
 #define LL_SMIME_CRL_MAX        (32u << 20) /* octets of one CRL; national CAs have some MiB */
 #define LL_SMIME_CRLS_MAX       64          /* CRLs, and as many OCSP answers */
 #define LL_SMIME_ADDRESSES_MAX  32          /* of one certificate; the rest is left out */
-#define LL_SMIME_CHAIN_MAX      10          /* certificates from the signer to the anchor */
+#define LL_SMIME_CHAIN_MAX      10          /* issuers between the signer and the anchor */
 #define LL_SMIME_RSA_BITS_MIN   2048        /* RFC 8551 4.3; shorter keys sign and seal nothing */
 #define LL_SMIME_RSA_BITS_OPEN                                                                     \
     1024 /* what was sealed to such a key long ago still opens, as weak */
