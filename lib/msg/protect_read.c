@@ -178,7 +178,7 @@ static void read_kind(struct reader *r, struct ll_arena *arena)
         r->r.flags |= LL_PROTECT_REENCRYPTED;
 }
 
-/* RFC 9788 4.3.1: what HP-Outer does not show was secret. The outside itself is not asked: whoever
+/* RFC 9788 4.3: what HP-Outer does not show was secret. The outside itself is not asked: whoever
  * carried the letter could write a guess there. v1 has nothing better than the outside. */
 static enum ll_protect_state state_of(const struct reader *r, const struct pair *p)
 {

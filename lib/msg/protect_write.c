@@ -194,7 +194,7 @@ static enum ll_protect_error put_fields(struct writer *w, struct ll_buf *hp_oute
  * --------------------------------------------------------------------------------------
  */
 
-/* RFC 9788 5.2.3: the texts that a program shows as the letter's own: the root, or the first part
+/* RFC 9788 5.2.4: the texts that a program shows as the letter's own: the root, or the first part
  * of what is mixed or related, or all that are alternatives, and so on within. */
 static void find_main(struct writer *w)
 {
