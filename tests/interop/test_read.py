@@ -459,6 +459,29 @@ def test_json(w):
     assert {f["name"] for f in s["fields"]} >= {"From", "To", "Date", "Subject"}
 
 
+TEXTS = [
+    ("Content-Type: text/plain; charset=iso-8859-15\n\n\xa4 50\n".encode("latin1"), "| \u20ac 50"),
+    ("Content-Type: text/plain; charset=windows-1252\n\n\x80 50\n".encode("latin1"), "| \u20ac 50"),
+    (b"Content-Type: text/plain; charset=gb18030\n\n\xc4\xe3\xba\xc3\n", "| \u4f60\u597d"),
+    (b"Content-Type: text/plain; charset=koi8-r\n\n\xf0\xd2\xc9\xd7\xc5\xd4\n", "| \u041f\u0440\u0438\u0432\u0435\u0442"),
+    (b"Content-Type: text/plain; charset=nonsense\n\n\xe9\n", "| \u00e9"),
+    (b"Content-Type: text/plain; charset=utf-8\n\na\xff\xfeb\n", "| a\ufffd\ufffdb"),
+    (b"Content-Type: text/plain; format=flowed\n\none \ntwo\n> three \n> four\n", "| one two\n| > three four\n"),
+    (b"Content-Type: text/plain; format=flowed; delsp=yes\n\nun \nbroken\n", "| unbroken\n"),
+    (b"Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\na=3Db=\nc\n", "| a=bc\n"),
+    (b"Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\nSGkK\n", "| Hi\n"),
+]
+
+
+def test_texts(w):
+    """Charsets are converted in the box, where no converter can be loaded any more."""
+    for octets, says in TEXTS:
+        p = w.bob.read(header().encode() + octets)
+        assert says in p.stdout.decode(), (octets, p.stdout, p.stderr)
+    p = w.bob.read(header(From="=?utf-8?q?=C3=84nne?= <a@ex\u00e4mple.org>").encode() + b"\nhi\n")
+    assert "From:        \u00c4nne <a@ex\u00e4mple.org>\nFrom is:     a@xn--exmple-cua.org\n" in p.stdout.decode()
+
+
 def test_html(w):
     page = ('<p>Hi <a href="https://evil.test/x">https://bank.test/</a></p>'
             '<p style="display:none">hidden</p><img src="https://evil.test/pixel"><script>x()</script>')
