@@ -528,25 +528,28 @@ static void missing_file(void **state)
     ll_buf_release(&err);
 }
 
-/* What is deleted leaves no trace in the file. */
+/* What is deleted leaves no trace in the file: a secret that fills pages of its own. */
 static void deleted_is_gone(void **state)
 {
-    static const char secret[] = "CANARY-4f1d-of-a-secret-key";
+    static const char canary[] = "CANARY-4f1d-of-a-secret-key;";
     struct ll_keystore *k = fresh();
     struct a_key *a = key('a', "ann@alpha.test", NULL);
-    struct ll_buf all = LL_BUF(1 << 20);
+    struct ll_buf secret = LL_BUF(1 << 16), all = LL_BUF(1 << 20);
     int fd;
 
-    put(k, a, secret, LL_KEYSTORE_MADE, 1, NULL);
+    while (secret.n < 20000)
+        ll_buf_puts(&secret, canary);
+    put(k, a, ll_buf_str(&secret), LL_KEYSTORE_MADE, 1, NULL);
     for (int round = 0; round < 2; round++) {
         ll_buf_clear(&all);
         fd = open(path, O_RDONLY);
         ll_buf_grew(&all, (size_t)read(fd, ll_buf_room(&all, 1 << 19), 1 << 19));
         close(fd);
-        assert_int_equal(ll_slice_search(ll_buf_slice(&all), ll_slice_str(secret)) < all.n,
+        assert_int_equal(ll_slice_search(ll_buf_slice(&all), ll_slice_str(canary)) < all.n,
                          round == 0);
         ll_keystore_delete(k, LL_SEAL_PGP, a->key.fingerprint, true, 2, NULL);
     }
+    ll_buf_release(&secret);
     ll_buf_release(&all);
     ll_keystore_close(k);
 }
