@@ -1,6 +1,7 @@
 """GnuPG in a home of its own, its agent ended by the test that started it."""
 import os
 import subprocess
+import tempfile
 
 import pytest
 
@@ -46,6 +47,8 @@ class Gnupg:
 
 
 @pytest.fixture
-def gnupg(tmp_path):
-    with Gnupg(tmp_path / "gnupg") as g:
-        yield g
+def gnupg():
+    # A socket's path has at most 107 octets, and pytest's folders have long names.
+    with tempfile.TemporaryDirectory(prefix="ll-gpg-", ignore_cleanup_errors=True) as folder:
+        with Gnupg(folder) as g:
+            yield g
