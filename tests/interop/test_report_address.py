@@ -1,12 +1,14 @@
 """Reports that arrive: letters to a report_address are read by a process of its own and stored, with
 who sent them; what is no report goes to the account of that name or is held, and nobody is told."""
 import base64
+import contextlib
 import gzip
 import json
 import os
 import signal
 import smtplib
 import sqlite3
+import time
 
 import pytest
 
@@ -27,7 +29,8 @@ TO, HELD = "dmarc@here.test", "held@here.test"
 def server():
     with DnsServer(ZONE) as d:
         with Server("here.test", users=["ann@here.test", TO], settings={
-                "resolver": d.address, "dmarc": "enforce", "report_address": [TO, HELD], "retry_first": "1s"}) as s:
+                "resolver": d.address, "dmarc": "enforce", "report_address": [TO, HELD], "retry_first": "1s",
+                "retry_max": "2s"}) as s:
             yield s
 
 
@@ -159,7 +162,24 @@ def test_killed_readers_and_keepers_lose_nothing(server):
     wait_for(lambda: not [q for q in queue(server) if q not in queue(server, "--held")], 60, what="an empty queue")
 
 
-def test_reader_that_always_dies_costs_its_letter_only(server):
+def test_a_flood_of_strangers_leaves_the_others_their_place(server):
+    """200 a day of senders that are not proved; the next waits in the queue, a proved one does not."""
+    db = server.home + "/lib/reports/reports.db"
+    with contextlib.closing(sqlite3.connect(db, timeout=10)) as c, c:
+        c.executemany("INSERT INTO reports (org, report, domain, first, last, p, received, reporter, proof)"
+                      " VALUES ('flood', ?, 'x.test', 1, 1, 'none', ?, 'x.test', 'fail')",
+                      [(str(i), int(time.time())) for i in range(200)])
+    send(server, letter(gzip.compress(named(report(record("192.0.2.91", 1)), "f1"))), author="x@bank.test")
+    send(server, letter(gzip.compress(named(report(record("192.0.2.92", 1)), "f2"))))
+    wait_for(lambda: came(server, "192.0.2.92"), 20)
+    wait_for(lambda: "senders that are not proved" in json.dumps(queue(server)), 20)
+    assert not came(server, "192.0.2.91")
+    with contextlib.closing(sqlite3.connect(db, timeout=10)) as c, c:
+        c.execute("DELETE FROM reports WHERE org = 'flood'")
+    wait_for(lambda: came(server, "192.0.2.91"), 60)  # it has only waited
+
+
+def test_a_store_that_is_away_costs_no_report(server):
     """The store cannot be opened: letters wait, and come in when it can."""
     db = os.path.join(server.home, "lib/reports/reports.db")
     os.rename(db, db + ".away")
