@@ -456,6 +456,10 @@ def test_json(w):
     assert (g["verdict"], g["state"], g["trust"], g["author"]) == ("proven", "good", "verified", True)
     assert g["addresses"] == ["alice@example.org"] and len(g["fingerprint"]) == 40
     assert s["parts"][0]["text"] == "Lunch at noon?\n"
+    w.gpg.make("Evil \u009b31m\u202e <esc@evil.test>")
+    w.bob.know(w.gpg.public("esc@evil.test"))
+    p = w.bob.read(crlf(pgp_signed(w, by=("esc@evil.test",))), "--json")
+    assert b"esc@evil.test" in p.stdout and b"\xc2\x9b" not in p.stdout and b"\xe2\x80\xae" not in p.stdout
     assert {f["name"] for f in s["fields"]} >= {"From", "To", "Date", "Subject"}
 
 

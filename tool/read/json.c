@@ -8,10 +8,15 @@ static const char *const field_names[] = {"From", "Sender", "Reply-To",   "To",
                                           "Cc",   "Date",   "Message-ID", "Subject"};
 static const char *const place_words[] = {"letter", "wrapped", "inline", "forwarded"};
 
+/* Octets of strangers: terminals get to see JSON too. */
 static void str(struct ll_json *j, const char *key, struct ll_slice value)
 {
+    struct ll_buf clean = LL_BUF(3 * value.n + 16);
+
+    ll_clean(value, LL_CLEAN_LINE, &clean);
     if (value.n > 0)
-        ll_json_str(j, key, value);
+        ll_json_str(j, key, ll_buf_slice(&clean));
+    ll_buf_release(&clean);
 }
 
 static void fields(struct ll_read *r, const struct ll_unseal_section *s, struct ll_json *j)
@@ -59,7 +64,7 @@ static void signature(const struct ll_unseal_signature *g, struct ll_json *j)
     ll_json_key(j, "addresses");
     ll_json_open(j, '[');
     for (size_t i = 0; i < g->by->n_address; i++)
-        ll_json_str(j, NULL, g->by->address[i]);
+        str(j, NULL, g->by->address[i]);
     ll_json_close(j);
     ll_json_close(j);
 }
@@ -211,7 +216,7 @@ void ll_read_json(struct ll_read *r, struct ll_slice warnings_of_keys, struct ll
     ll_json_open(j, '[');
     while (ll_slice_next(&warnings_of_keys, '\n', &one))
         if (one.n > 0)
-            ll_json_str(j, NULL, one);
+            str(j, NULL, one);
     ll_json_close(j);
     ll_json_key(j, "sections");
     ll_json_open(j, '[');
