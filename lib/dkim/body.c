@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+#define BLOCKS 64 /* of 64 octets, in which differences are looked for at a time */
+
 struct ll_dkim_body *ll_dkim_body_new(enum ll_dkim_canon canon)
 {
     struct ll_dkim_body *b = calloc(1, sizeof(*b));
@@ -217,50 +219,57 @@ static void step(struct ll_dkim_body *b, uint8_t c)
     }
 }
 
-typedef uint8_t octets __attribute__((vector_size(16), aligned(1), may_alias));
+/* Where the canonical form may differ, a bit for each of 64 octets: a tab, or a blank with anything
+ * behind it that is no text. SIZE octets are looked at at a time, BITS makes bits of octets of
+ * ones, and the octet behind the last one can be read. */
+#define DIFFERENCES(NAME, SIZE, BITS, TARGET)                                                      \
+    TARGET static void NAME(const uint8_t *p, size_t blocks, uint64_t *ret)                        \
+    {                                                                                              \
+        typedef uint8_t octets __attribute__((vector_size(SIZE), aligned(1), may_alias));          \
+        const octets none = {0}, space = none + (uint8_t)' ', tab = none + (uint8_t)'\t';          \
+                                                                                                   \
+        for (size_t k = 0; k < blocks; k++, p += 64) {                                             \
+            uint64_t bits = 0;                                                                     \
+                                                                                                   \
+            for (unsigned i = 0; i < 64; i += SIZE) {                                              \
+                octets here = *(const octets *)(p + i), behind = *(const octets *)(p + i + 1);     \
+                                                                                                   \
+                bits |= BITS((octets)(here == tab) |                                               \
+                             ((octets)(here == space) & (octets)(behind <= space)))                \
+                        << i;                                                                      \
+            }                                                                                      \
+            ret[k] = bits;                                                                         \
+        }                                                                                          \
+    }
 
-/* A bit for each of 16 octets of ones, the first one lowest. */
-static uint64_t bits_of(octets v)
-{
 #if defined(__SSE2__)
-    typedef char chars __attribute__((vector_size(16)));
+typedef char chars16 __attribute__((vector_size(16)));
+typedef char chars32 __attribute__((vector_size(32)));
+#define BITS_16(v) (uint64_t)(uint32_t) __builtin_ia32_pmovmskb128((chars16)(v))
+#define BITS_32(v) (uint64_t)(uint32_t) __builtin_ia32_pmovmskb256((chars32)(v))
+DIFFERENCES(differences_16, 16, BITS_16, )
+DIFFERENCES(differences_32, 32, BITS_32, __attribute__((target("avx2"))))
 
-    return (uint64_t)(uint32_t)__builtin_ia32_pmovmskb128((chars)v);
+static void differences(const uint8_t *p, size_t blocks, uint64_t *ret)
+{
+    if (__builtin_cpu_supports("avx2"))
+        differences_32(p, blocks, ret);
+    else
+        differences_16(p, blocks, ret);
+}
 #else
+typedef uint8_t octets8 __attribute__((vector_size(8)));
+
+static uint64_t bits_of(octets8 v)
+{
     uint64_t bits = 0;
 
-    for (unsigned i = 0; i < 16; i++)
+    for (unsigned i = 0; i < 8; i++)
         bits |= (uint64_t)(v[i] & 1) << i;
     return bits;
+}
+DIFFERENCES(differences, 8, bits_of, )
 #endif
-}
-
-static octets all(uint8_t c)
-{
-    return (octets){c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c};
-}
-
-static octets load(const uint8_t *p)
-{
-    return *(const octets *)p;
-}
-
-/* Where the canonical form may differ, a bit for each of 64 octets: a tab, or a blank with anything
- * behind it that is no text. p[64] can be read. */
-static uint64_t differences(const uint8_t *p)
-{
-    uint64_t bits = 0;
-
-#pragma GCC unroll 4
-    for (unsigned i = 0; i < 64; i += 16) {
-        octets here = load(p + i), behind = load(p + i + 1);
-
-        bits |= bits_of((octets)(here == all('\t')) |
-                        ((octets)(here == all(' ')) & (octets)(behind <= all(' '))))
-                << i;
-    }
-    return bits;
-}
 
 static bool differs(const uint8_t *p)
 {
@@ -289,15 +298,21 @@ static const uint8_t *emit_to(struct ll_dkim_body *b, const uint8_t *from, const
 /* Text that ends in an octet which is neither a blank nor of a line end; nothing is held back. */
 static void feed_text(struct ll_dkim_body *b, const uint8_t *p, const uint8_t *last)
 {
+    uint64_t found[BLOCKS];
     const uint8_t *from = p;
 
-    for (; last - p >= 64; p += 64)
-        for (uint64_t bits = differences(p); bits; bits &= bits - 1) {
-            const uint8_t *at = p + __builtin_ctzll(bits);
+    while (last - p >= 64) {
+        size_t n = (size_t)(last - p) / 64 < BLOCKS ? (size_t)(last - p) / 64 : BLOCKS;
 
-            if (at >= from && differs(at))
-                from = emit_to(b, from, at);
-        }
+        differences(p, n, found);
+        for (size_t k = 0; k < n; k++, p += 64)
+            for (uint64_t bits = found[k]; bits; bits &= bits - 1) {
+                const uint8_t *at = p + __builtin_ctzll(bits);
+
+                if (at >= from && differs(at))
+                    from = emit_to(b, from, at);
+            }
+    }
     for (; p < last; p++)
         if (p >= from && differs(p))
             from = emit_to(b, from, p);
