@@ -26,6 +26,8 @@
  *        4  "LLJE"
  *        4  the checksum of octet 4 again
  *
+ * Behind the last record there may be zeros, up to where its writer was expected to come.
+ *
  * Envelope
  *        8  arrival, Unix time in ms
  *        1  origin          1  flags
