@@ -1,4 +1,5 @@
 """A server under load whose processes, disks and memory fail, and the ledger that judges it."""
+import glob
 import os
 import random
 import shutil
@@ -63,8 +64,9 @@ class Rig:
         folder = os.path.join(self.server.dir, "bin")
         os.makedirs(folder + "/libexec")
         self.server.program = shutil.copy(os.path.join(BUILD, "letterlockd"), folder)
-        for program in ("ll-auth", "ll-dns"):
-            shutil.copy(os.path.join(BUILD, "libexec", program), folder + "/libexec")
+        for program in glob.glob(os.path.join(BUILD, "libexec", "ll-*")):
+            if os.access(program, os.X_OK) and os.path.isfile(program):
+                shutil.copy(program, folder + "/libexec")
         shutil.copy(os.path.join(TOOLS, "libexec", "ll-mail"), folder + "/libexec")
 
     # ---- life -------------------------------------------------------------------------------
