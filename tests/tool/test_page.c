@@ -13,7 +13,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #define BAD "\xef\xbf\xbd"
 
@@ -67,6 +69,24 @@ static void text_is_harmless(void **state)
     }
 }
 
+#define KAN3   "\xe4\xb8\x80\xe4\xb8\x80\xe4\xb8\x80"
+#define WATCH4 "\xe2\x8c\x9a\xe2\x8c\xaa\xe2\x8f\xb0\xe2\x97\xbd"
+#define WATCH8 WATCH4 WATCH4
+
+/* As terminals count. */
+static int columns_of(struct ll_slice line)
+{
+    char text[400];
+    wchar_t wide[400];
+    int n = 0;
+
+    snprintf(text, sizeof(text), "%.*s", LL_FMT(line));
+    assert_true(mbstowcs(wide, text, LL_COUNT(wide)) != (size_t)-1);
+    for (size_t i = 0; wide[i]; i++)
+        n += wcwidth(wide[i]);
+    return n;
+}
+
 /* Whatever the text, each line begins with the margin and is no wider than the page. */
 static void every_line_has_its_margin(void **state)
 {
@@ -96,7 +116,7 @@ static void every_line_has_its_margin(void **state)
             if (!rest.p)
                 break;
             assert_true(line.n >= 1 && line.p[0] == '|');
-            assert_true(line.n <= 40 || !ll_is_ascii(line));
+            assert_in_range(columns_of(line), 1, 40);
         }
         ll_buf_release(&out);
     }
@@ -119,6 +139,29 @@ static void fields_fold_under_themselves(void **state)
     ll_page_fieldf(&page, "Warning", "%s", "a\nProven: yes\x1b");
     assert_is(&out, "Warning:     a Proven: yes" BAD "\n");
     ll_buf_release(&out);
+}
+
+/* A name has one line, and ends where its quotes end. */
+static void names_imitate_nothing(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } rows[] = {
+        {"Ann", "             named \"Ann\"\n"},
+        {"", "             named \"\"\n"},
+        {"Ann\"          its key was verified", "             named \"Ann'          it...\"\n"},
+        {"\n\x1b[1mAnn\"", "             named \" " BAD "[1mAnn'\"\n"},
+        {KAN3 KAN3 "verified", "             named \"" KAN3 KAN3 "veri...\"\n"},
+    };
+
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        struct ll_buf out = LL_BUF(1000);
+        struct ll_page page = {&out, 40};
+
+        ll_page_quoted(&page, "", "named ", ll_slice_str(rows[i].in));
+        assert_is(&out, rows[i].out);
+        ll_buf_release(&out);
+    }
 }
 
 static const struct {
@@ -199,9 +242,12 @@ int main(void)
         cmocka_unit_test(text_is_harmless),
         cmocka_unit_test(every_line_has_its_margin),
         cmocka_unit_test(fields_fold_under_themselves),
+        cmocka_unit_test(names_imitate_nothing),
         cmocka_unit_test(names_are_safe),
         cmocka_unit_test(files_are_new),
     };
 
+    if (!setlocale(LC_CTYPE, "C.UTF-8"))
+        return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,7 +69,12 @@ static bool is_joiner(uint32_t c)
 /* Columns; rather one too many than one too few. */
 static unsigned width_of(uint32_t c)
 {
-    return c >= 0x1100 && !(c >= 0x2000 && c < 0x2600) && c != 0xfffd ? 2 : 1;
+    /* Unicode's East Asian Width W among the signs that else are narrow. */
+    static const struct range wide[] = {
+        {0x231a, 0x231b}, {0x2329, 0x232a}, {0x23e9, 0x23f3}, {0x25fd, 0x25fe}};
+    bool narrow = c < 0x1100 || (c >= 0x2000 && c < 0x2600) || c == 0xfffd;
+
+    return narrow && !in_ranges(c, wide, LL_COUNT(wide)) ? 1 : 2;
 }
 
 void ll_clean(struct ll_slice in, enum ll_clean how, struct ll_buf *out)
@@ -101,43 +106,56 @@ void ll_clean(struct ll_slice in, enum ll_clean how, struct ll_buf *out)
 /* ---- folding ------------------------------------------------------------------------------------
  */
 
+/* Columns that the character at the front of s takes behind `column`, and its octets. */
+static unsigned advance(struct ll_slice s, unsigned column, size_t *ret_n)
+{
+    uint32_t c = 0;
+    size_t n = take(s, &c);
+
+    *ret_n = n ? n : 1;
+    return n == 0 ? 1 : c == '\t' ? TAB - column % TAB : width_of(c);
+}
+
 /* Octets of the line that fit into so many columns: up to the last blank in its second half, if
  * there is one, and at least one character. */
 static size_t fit(struct ll_slice line, unsigned columns, unsigned *column)
 {
     size_t at = 0, blank = 0;
-    uint32_t c;
 
     while (at < line.n) {
-        size_t n = take(line.p ? ll_slice_skip(line, at) : line, &c);
-        unsigned w = n == 0 ? 1 : c == '\t' ? TAB - *column % TAB : width_of(c);
+        size_t n;
+        unsigned w = advance(ll_slice_skip(line, at), *column, &n);
 
         if (*column + w > columns && at > 0)
             return blank > 0 ? blank : at;
         *column += w;
-        at += n ? n : 1;
-        if ((c == ' ' || c == '\t') && *column > columns / 2)
-            blank = at;
+        if ((line.p[at] == ' ' || line.p[at] == '\t') && *column > columns / 2)
+            blank = at + n;
+        at += n;
     }
     return at;
 }
 
-/* Tabs as blanks: a terminal's own stops know nothing of the margin. */
+/* Tabs as blanks: a terminal's own stops know nothing of the margin. They are as wide as `fit`
+ * took them for, or the terminal would fold the line, and what follows stand in the first column.
+ */
 static void put_line(struct ll_buf *out, struct ll_slice s)
 {
-    size_t column = 0;
+    unsigned column = 0;
 
     while (s.n > 0 && s.p[s.n - 1] == ' ')
         s.n--;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] != '\t') {
-            ll_buf_putc(out, s.p[i]);
-            column += (s.p[i] & 0xc0) != 0x80;
-            continue;
-        }
-        do
-            ll_buf_putc(out, ' ');
-        while (++column % TAB);
+    while (s.n > 0) {
+        size_t n;
+        unsigned w = advance(s, column, &n);
+
+        column += w;
+        if (s.p[0] == '\t')
+            while (w-- > 0)
+                ll_buf_putc(out, ' ');
+        else
+            ll_buf_put(out, s.p, n);
+        s = ll_slice_skip(s, n);
     }
 }
 
@@ -200,4 +218,27 @@ void ll_page_fieldf(struct ll_page *p, const char *label, const char *fmt, ...)
     ll_page_field(p, label, ll_buf_slice(&clean));
     ll_buf_release(&b);
     ll_buf_release(&clean);
+}
+
+void ll_page_quoted(struct ll_page *p, const char *label, const char *before, struct ll_slice text)
+{
+    struct ll_buf clean = LL_BUF(3 * text.n + 16), line = LL_BUF(3 * text.n + 1024);
+    unsigned columns = p->width - LL_PAGE_LABEL - 5, column = (unsigned)strlen(before);
+    struct ll_slice rest;
+    size_t n;
+
+    ll_clean(text, LL_CLEAN_LINE, &clean);
+    rest = ll_buf_slice(&clean);
+    ll_buf_printf(&line, "%s\"", before);
+    while (rest.n > 0 && (column += advance(rest, column, &n)) <= columns) {
+        if (rest.p[0] == '"')
+            ll_buf_putc(&line, '\'');
+        else
+            ll_buf_put(&line, rest.p, n);
+        rest = ll_slice_skip(rest, n);
+    }
+    ll_buf_puts(&line, rest.n > 0 ? "...\"" : "\"");
+    ll_page_field(p, label, ll_buf_slice(&line));
+    ll_buf_release(&clean);
+    ll_buf_release(&line);
 }

@@ -37,5 +37,9 @@ void ll_page_text(struct ll_page *, const char *margin, struct ll_slice clean);
 void ll_page_field(struct ll_page *, const char *label, struct ll_slice clean);
 /* As ll_page_field, with text of ours. */
 void ll_page_fieldf(struct ll_page *, const char *label, const char *fmt, ...) LL_PRINTF(3, 4);
+/* As ll_page_field: our words (ASCII, short), then a stranger's text in quotes, cut to what the
+ * line has room for, quotes in it as "'": it has no second line that could be taken for one of
+ * ours. */
+void ll_page_quoted(struct ll_page *, const char *label, const char *before, struct ll_slice text);
 
 #endif

@@ -131,12 +131,14 @@ static void show_signature(const struct ll_unseal_section *s, const struct ll_un
         put_fingerprint(g->by->fingerprint, &key);
     else
         ll_buf_put_slice(&key, ll_slice_cut(g->by->key_id, 0, 900));
-    if (address.n > 0)
+    if (ll_slice_find(address, '"') < address.n) /* RFC 5321 4.1.2: blanks and words in it */
+        ll_page_quoted(page, "Signed", "by ", address);
+    else if (address.n > 0)
         ll_page_fieldf(page, "Signed", "by %.*s", LL_FMT(address));
     else
         ll_page_field(page, "Signed", LL_LIT("by somebody without an address"));
     if (g->by->name.n > 0 && !ll_slice_eq(g->by->name, address))
-        ll_page_fieldf(page, "", "who goes by the name \"%.*s\"", LL_FMT(g->by->name));
+        ll_page_quoted(page, "", "who goes by the name ", g->by->name);
     ll_page_fieldf(page, "", "%s %.*s%s%.*s", kind, LL_FMT(ll_buf_slice(&key)),
                    g->by->algorithm.n ? ", " : "", LL_FMT(g->by->algorithm));
     if (g->by->made != 0) {
