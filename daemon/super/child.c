@@ -177,7 +177,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
     if (c->retired || c->pid || c->super->stage > STAGE_UP)
         return;
-    c->restarts++;
+    c->restarts += !ll_role_once(c->role); /* its end is no fault, and has its line in the log */
     if (child_start(c) != 0) {
         ll_log(LL_LOG_ERROR, "no-restart", LL_FS("child", ll_role_name(c->role)),
                LL_FU("index", c->index), LL_FS("why", strerror(errno)));

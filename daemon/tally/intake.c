@@ -317,10 +317,15 @@ void intake_reader_down(struct tally *t)
 
 void intake_tick(struct tally *t, uint64_t now_ms)
 {
+    struct ll_buf err = LL_BUF(4096);
     struct ll_peer *reader = ll_proc_peer(t->proc, LL_ROLE_REPORT, 0);
 
     if (t->asked && now_ms >= t->deadline && reader)
         ll_proc_bad_peer(reader, "a report was not read in time");
+    /* Opening undoes what a killed process had begun: who only reads the file could not. */
+    if (t->proc->conf->report_address[0] && !t->came && !open_store(t, &err))
+        tally_complain(t, &err);
+    ll_buf_release(&err);
     intake_go(t);
 }
 
