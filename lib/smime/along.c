@@ -8,12 +8,15 @@
 /* Who signed this certificate; borrowed from the bag. */
 static X509 *issuer_in(STACK_OF(X509) * bag, X509 *cert)
 {
-    for (int i = 0; i < sk_X509_num(bag); i++) {
+    for (int i = 0, tries = 0; i < sk_X509_num(bag) && tries < LL_SMIME_TRIES; i++) {
         X509 *c = sk_X509_value(bag, i);
         EVP_PKEY *key = X509_get0_pubkey(c);
 
-        if (X509_check_ca(c) == 1 && X509_cmp(c, cert) != 0 &&
-            X509_check_issued(c, cert) == X509_V_OK && key && X509_verify(cert, key) > 0)
+        if (!key || EVP_PKEY_get_bits(key) > LL_SMIME_RSA_BITS_MAX || X509_check_ca(c) != 1 ||
+            X509_cmp(c, cert) == 0 || X509_check_issued(c, cert) != X509_V_OK)
+            continue;
+        tries++;
+        if (X509_verify(cert, key) > 0)
             return c;
     }
     return NULL;

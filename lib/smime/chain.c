@@ -124,16 +124,19 @@ static int on_step(int ok, X509_STORE_CTX *ctx)
 
 /* ---- revocation ------------------------------------------------------------------------------ */
 
-/* Whether one of the certificates that could have issued the CRL did. An unverified CRL never gets
- * to libcrypto: it would push a true one aside. */
+/* Whether one of the certificates that could have issued the CRL did; the first of them are ours.
+ * An unverified CRL never gets to libcrypto: it would push a true one aside. */
 static bool crl_verifies(X509_CRL *crl, STACK_OF(X509) * certs)
 {
-    for (int i = 0; i < sk_X509_num(certs); i++) {
+    for (int i = 0, tries = 0; i < sk_X509_num(certs) && tries < LL_SMIME_TRIES; i++) {
         X509 *c = sk_X509_value(certs, i);
         EVP_PKEY *key = X509_get0_pubkey(c);
 
-        if (key && X509_NAME_cmp(X509_get_subject_name(c), X509_CRL_get_issuer(crl)) == 0 &&
-            X509_CRL_verify(crl, key) > 0)
+        if (!key || EVP_PKEY_get_bits(key) > LL_SMIME_RSA_BITS_MAX ||
+            X509_NAME_cmp(X509_get_subject_name(c), X509_CRL_get_issuer(crl)) != 0)
+            continue;
+        tries++;
+        if (X509_CRL_verify(crl, key) > 0)
             return true;
     }
     return false;
@@ -192,17 +195,17 @@ static X509_STORE *anchors(struct ll_smime *s)
     return s->store;
 }
 
-/* All CAs here and in the bag, borrowed. */
+/* All CAs here, then the bag; borrowed. */
 static STACK_OF(X509) * candidates(struct ll_smime *s, STACK_OF(X509) * bag)
 {
     STACK_OF(X509) *v = sk_X509_new_null();
     bool ok = v != NULL;
 
-    for (int i = 0; ok && i < sk_X509_num(bag) && i < LL_SMIME_BAG_MAX; i++)
-        ok = sk_X509_push(v, sk_X509_value(bag, i));
     for (size_t i = 0; ok && i < s->n; i++)
         if (X509_check_ca(s->v[i].cert) == 1)
             ok = sk_X509_push(v, s->v[i].cert);
+    for (int i = 0; ok && i < sk_X509_num(bag) && i < LL_SMIME_BAG_MAX; i++)
+        ok = sk_X509_push(v, sk_X509_value(bag, i));
     if (!ok) {
         sk_X509_free(v);
         return NULL;

@@ -9,7 +9,8 @@
 
 #include "letterlock/smime.h"
 
-#define LL_SMIME_HASH 32 /* octets of SHA-256 */
+#define LL_SMIME_HASH  32 /* octets of SHA-256 */
+#define LL_SMIME_TRIES 8  /* certificates of one name that are tried as the signer of something */
 
 struct ll_smime_entry {
     X509 *cert;

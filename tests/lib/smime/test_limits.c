@@ -1,4 +1,4 @@
-/* Each limit of letterlock/smime.h, at n and at n + 1. (Depth, elements, signers: test_smime.c.) */
+/* Each limit of letterlock/smime.h, at n and at n + 1. (Signers: test_smime.c.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,76 @@
 
 static struct ll_arena arena;
 static struct party ca, ann;
+
+/* ---- shapes and limits ----------------------------------------------------------------------- */
+
+static void put_nested(struct ll_buf *out, size_t depth)
+{
+    for (size_t i = 0; i < depth; i++)
+        ll_buf_put(out, "\x30\x80", 2);
+    for (size_t i = 0; i < depth; i++)
+        ll_buf_put(out, "\0\0", 2);
+}
+
+static void shapes(void **state)
+{
+    static const struct {
+        const char *der;
+        size_t n;
+        enum ll_seal_error want;
+    } rows[] = {
+#define ROW(der, want) {der, sizeof(der) - 1, want}
+        ROW("", LL_SEAL_MALFORMED),
+        ROW("\x30", LL_SEAL_MALFORMED),
+        ROW("\x30\x80", LL_SEAL_MALFORMED),
+        ROW("\x04\x80\0\0", LL_SEAL_MALFORMED), /* primitive without a length */
+        ROW("\0\0", LL_SEAL_MALFORMED),
+        ROW("\x30\x02\0\0", LL_SEAL_MALFORMED), /* an end that ends nothing */
+        ROW("\x30\x89\x01\x01\x01\x01\x01\x01\x01\x01\x01", LL_SEAL_MALFORMED),
+        ROW("\x30\x88\xff\xff\xff\xff\xff\xff\xff\xff", LL_SEAL_MALFORMED),
+        ROW("\x30\x03\x04\x02\x01", LL_SEAL_MALFORMED),
+        ROW("\x30\x02\x04\x03\x01\x01\x01", LL_SEAL_MALFORMED), /* longer than what it lies in */
+        ROW("\x3f\x80\x80\x80\x80\x80\x01\x00", LL_SEAL_MALFORMED),
+        ROW("\x30\x00\x00", LL_SEAL_MALFORMED), /* something behind it */
+        ROW("\x30\x00", LL_SEAL_MALFORMED),
+        /* id-data; compressed data (refused); digested data */
+        ROW("\x30\x0f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x02\x04\x00",
+            LL_SEAL_UNSUPPORTED),
+        ROW("\x30\x80\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x09\xa0\x80\x30\x80\x02\x01"
+            "\x00\x30\x0d\x06\x0b"
+            "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x03\x08\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d"
+            "\x01\x07\x01"
+            "\xa0\x80\x24\x80\x04\x02\x78\x9c\0\0\0\0\0\0\0\0\0\0\0\0",
+            LL_SEAL_UNSUPPORTED),
+    };
+    struct ll_buf out = LL_BUF(1 << 20), der = LL_BUF(1 << 20);
+    struct ll_smime *s = ll_smime_new();
+    struct ll_opened o;
+
+    (void)state;
+    for (size_t i = 0; i < LL_COUNT(rows); i++) {
+        enum ll_seal_error e =
+            ll_smime_open(s, ll_slice(rows[i].der, rows[i].n), NOW, &out, &arena, &o);
+
+        if (e != rows[i].want)
+            fail_msg("row %zu: %s", i, ll_seal_error_text(e));
+    }
+    put_nested(&der, LL_SMIME_DEPTH_MAX + 1);
+    assert_int_equal(ll_smime_open(s, ll_buf_slice(&der), NOW, &out, &arena, &o),
+                     LL_SEAL_MALFORMED);
+    /* one element too many */
+    ll_buf_clear(&der);
+    ll_buf_put(&der, "\x30\x80", 2);
+    for (size_t i = 0; i + 1 < LL_SMIME_ELEMENTS_MAX; i++)
+        ll_buf_put(&der, "\x05\0", 2);
+    ll_buf_put(&der, "\0\0", 2);
+    assert_int_equal(ll_smime_open(s, ll_buf_slice(&der), NOW, &out, &arena, &o),
+                     LL_SEAL_TOO_LARGE);
+    assert_int_equal(out.n, 0);
+    ll_buf_release(&der);
+    ll_smime_free(s);
+    ll_buf_release(&out);
+}
 
 static void recipients(void **state)
 {
@@ -271,6 +341,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shapes),
         cmocka_unit_test(recipients),
         cmocka_unit_test(certificates_along),
         cmocka_unit_test(lists),

@@ -136,10 +136,15 @@ static void changed_seal(void **state)
     for (size_t kind = 0; kind < 2; kind++)
         for (int gcm = 0; gcm < 2; gcm++) {
             struct ll_buf der = LL_BUF(1 << 20);
+            size_t content;
 
             assert_int_equal(ll_smime_encrypt(s, &me[kind].fingerprint, 1, ll_slice_str(text), NOW,
                                               gcm ? LL_SMIME_GCM : LL_SMIME_CBC, &der),
                              LL_SEAL_OK);
+            /* behind the algorithm and its parameters there are octets alone, and the mac's head */
+            content = ll_slice_search(ll_buf_slice(&der),
+                                      LL_LIT("\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01")) +
+                      60;
             for (size_t at = 0; at < der.n; at += at + 32 < der.n && at + 64 > der.n ? 1 : EACH) {
                 struct ll_buf out = LL_BUF(1 << 20);
                 struct ll_opened o;
@@ -153,6 +158,9 @@ static void changed_seal(void **state)
                     assert_int_not_equal(e, LL_SEAL_OK);
                     assert_true(ll_slice_eq(ll_buf_slice(&out), LL_LIT("before")));
                 }
+                /* one error for all that is wrong with the content or its key */
+                if (at > content && e != LL_SEAL_OK)
+                    assert_int_equal(e, LL_SEAL_INTEGRITY);
                 assert_false(o.authenticated);
                 assert_int_equal(o.n_signature, 0);
                 ll_buf_release(&out);
@@ -586,73 +594,7 @@ static void old_ciphers(void **state)
     ll_buf_release(&out);
 }
 
-/* ---- shapes and limits ----------------------------------------------------------------------- */
-
-static void put_nested(struct ll_buf *out, size_t depth)
-{
-    for (size_t i = 0; i < depth; i++)
-        ll_buf_put(out, "\x30\x80", 2);
-    for (size_t i = 0; i < depth; i++)
-        ll_buf_put(out, "\0\0", 2);
-}
-
-static void shapes(void **state)
-{
-    static const struct {
-        const char *der;
-        size_t n;
-        enum ll_seal_error want;
-    } rows[] = {
-#define ROW(der, want) {der, sizeof(der) - 1, want}
-        ROW("", LL_SEAL_MALFORMED),
-        ROW("\x30", LL_SEAL_MALFORMED),
-        ROW("\x30\x80", LL_SEAL_MALFORMED),
-        ROW("\x04\x80\0\0", LL_SEAL_MALFORMED), /* primitive without a length */
-        ROW("\0\0", LL_SEAL_MALFORMED),
-        ROW("\x30\x02\0\0", LL_SEAL_MALFORMED), /* an end that ends nothing */
-        ROW("\x30\x89\x01\x01\x01\x01\x01\x01\x01\x01\x01", LL_SEAL_MALFORMED),
-        ROW("\x30\x88\xff\xff\xff\xff\xff\xff\xff\xff", LL_SEAL_MALFORMED),
-        ROW("\x30\x03\x04\x02\x01", LL_SEAL_MALFORMED),
-        ROW("\x30\x02\x04\x03\x01\x01\x01", LL_SEAL_MALFORMED), /* longer than what it lies in */
-        ROW("\x3f\x80\x80\x80\x80\x80\x01\x00", LL_SEAL_MALFORMED),
-        ROW("\x30\x00\x00", LL_SEAL_MALFORMED), /* something behind it */
-        ROW("\x30\x00", LL_SEAL_MALFORMED),
-        /* id-data; compressed data (refused); digested data */
-        ROW("\x30\x0f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x02\x04\x00",
-            LL_SEAL_UNSUPPORTED),
-        ROW("\x30\x80\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x09\xa0\x80\x30\x80\x02\x01"
-            "\x00\x30\x0d\x06\x0b"
-            "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x03\x08\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d"
-            "\x01\x07\x01"
-            "\xa0\x80\x24\x80\x04\x02\x78\x9c\0\0\0\0\0\0\0\0\0\0\0\0",
-            LL_SEAL_UNSUPPORTED),
-    };
-    struct ll_buf out = LL_BUF(1 << 20), der = LL_BUF(1 << 20);
-    struct ll_opened o;
-
-    (void)state;
-    for (size_t i = 0; i < LL_COUNT(rows); i++) {
-        enum ll_seal_error e =
-            ll_smime_open(s, ll_slice(rows[i].der, rows[i].n), NOW, &out, &arena, &o);
-
-        if (e != rows[i].want)
-            fail_msg("row %zu: %s", i, ll_seal_error_text(e));
-    }
-    put_nested(&der, LL_SMIME_DEPTH_MAX + 1);
-    assert_int_equal(ll_smime_open(s, ll_buf_slice(&der), NOW, &out, &arena, &o),
-                     LL_SEAL_MALFORMED);
-    /* one element too many */
-    ll_buf_clear(&der);
-    ll_buf_put(&der, "\x30\x80", 2);
-    for (size_t i = 0; i + 1 < LL_SMIME_ELEMENTS_MAX; i++)
-        ll_buf_put(&der, "\x05\0", 2);
-    ll_buf_put(&der, "\0\0", 2);
-    assert_int_equal(ll_smime_open(s, ll_buf_slice(&der), NOW, &out, &arena, &o),
-                     LL_SEAL_TOO_LARGE);
-    assert_int_equal(out.n, 0);
-    ll_buf_release(&der);
-    ll_buf_release(&out);
-}
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 /* A buffer that is too small keeps what it had. */
 static void small_buffers(void **state)
@@ -781,15 +723,14 @@ static void entities(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(signs),         cmocka_unit_test(seals),
-        cmocka_unit_test(changed_seal),  cmocka_unit_test(changed_signature),
-        cmocka_unit_test(cut),           cmocka_unit_test(short_tags),
-        cmocka_unit_test(recipients),    cmocka_unit_test(announced),
-        cmocka_unit_test(states),        cmocka_unit_test(several),
-        cmocka_unit_test(along),         cmocka_unit_test(attributes_as_text),
-        cmocka_unit_test(old_ciphers),   cmocka_unit_test(shapes),
-        cmocka_unit_test(small_buffers), cmocka_unit_test(triple),
-        cmocka_unit_test(entities),
+        cmocka_unit_test(signs),        cmocka_unit_test(seals),
+        cmocka_unit_test(changed_seal), cmocka_unit_test(changed_signature),
+        cmocka_unit_test(cut),          cmocka_unit_test(short_tags),
+        cmocka_unit_test(recipients),   cmocka_unit_test(announced),
+        cmocka_unit_test(states),       cmocka_unit_test(several),
+        cmocka_unit_test(along),        cmocka_unit_test(attributes_as_text),
+        cmocka_unit_test(old_ciphers),  cmocka_unit_test(small_buffers),
+        cmocka_unit_test(triple),       cmocka_unit_test(entities),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
