@@ -77,10 +77,18 @@ static void check_reports_folder(struct ll_check *c)
 {
     struct ll_buf path = LL_BUF(4096);
     struct stat st;
+    uid_t uid;
+    gid_t gid;
 
     ll_buf_printf(&path, "%s/reports", c->conf->state_dir);
-    if (ll_buf_str(&path) && stat(ll_buf_str(&path), &st) == 0)
-        check_folder(c, "reports", ll_buf_str(&path), LL_ROLE_TALLY);
+    if (ll_buf_str(&path) && stat(ll_buf_str(&path), &st) == 0) {
+        if (ll_role_uid(c->conf, LL_ROLE_TALLY, &uid, &gid) == 0 && st.st_uid != uid)
+            ll_check_say(c, LL_FINDING_FAULT, "reports",
+                         "%s belongs to user %u, not to that of tally: chown -R %u:%u %s",
+                         ll_buf_str(&path), st.st_uid, uid, gid, ll_buf_str(&path));
+        else
+            check_folder(c, "reports", ll_buf_str(&path), LL_ROLE_TALLY);
+    }
     ll_buf_release(&path);
 }
 
