@@ -46,7 +46,11 @@ def plan(home, *args, **kw):
     ([], LETTER, "mx.alpha.test:465"),                                     # by From
     (["--account", "work"], LETTER, "smtp.work.test:2587, login ann"),     # by name
     (["-a", "work"], LETTER, "smtp.work.test:2587, login ann"),
-    (["--from", "ANN@work.test"], LETTER, "smtp.work.test:2587, login ann"),
+    # the envelope's sender, where bounces go, does not decide how the author's letters are sealed
+    (["--from", "ANN@work.test"], LETTER, "mx.alpha.test:465"),
+    (["--from", ""], LETTER.replace("ann@alpha", "ann@work"), "smtp.work.test:2587, login ann"),
+    (["--from", "ANN@work.test"], LETTER.replace("ann@alpha", "who@else"), "smtp.work.test:2587, login ann"),
+    (["--from", "Ann <ANN@work.test>", "--text"], "hello\n", "smtp.work.test:2587, login ann"),
     ([], LETTER.replace("ann@alpha", "who@else"), "mx.alpha.test:465"),    # the default one
     (["--server", "other.test"], LETTER, "other.test:587"),                # a server of its own
     (["--account", "work", "--server", "other.test"], LETTER, "other.test:587, login ann"),

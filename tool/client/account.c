@@ -39,9 +39,27 @@ static int take_server_of(struct ll_send *s, const struct ll_account *a)
     return 0;
 }
 
+/* The account is that of the author, and says how the letter is sealed: the envelope's sender,
+ * which programs set to where bounces go, counts only where the author has no account here. */
+static int choose(struct ll_send *s)
+{
+    struct ll_slice header, body, author = LL_LIT(""), address = ll_slice_str(s->from_text);
+    int status;
+
+    if (s->from_text && ll_slice_ends(address, LL_LIT(">"))) /* "Ann <ann@example.org>" */
+        address = ll_slice_cut(address, ll_slice_rfind(address, '<') + 1, address.n - 1);
+    ll_msg_split(ll_buf_slice(&s->text), &header, &body);
+    if (ll_msg_author(header, &s->arena, &author) != LL_MSG_OK) /* or it is not composed yet */
+        author = address;
+    s->account = ll_config_account(s->config, s->config_from.account, author, &status);
+    if (status == 0 && !s->config_from.account && s->account && s->from_text &&
+        !ll_slice_caseeq(ll_slice_str(s->account->from), author))
+        s->account = ll_config_account(s->config, NULL, address, &status);
+    return status;
+}
+
 int ll_send_account(struct ll_send *s)
 {
-    struct ll_slice header, body, address = ll_slice_str(s->from_text);
     int status;
 
     s->config = ll_config_load(s->config_from.file, &status);
@@ -49,12 +67,7 @@ int ll_send_account(struct ll_send *s)
         return status;
     if (s->direct && s->server)
         return ll_fail(EX_USAGE, "--direct goes to MX, --server does not: give one of them");
-    ll_msg_split(ll_buf_slice(&s->text), &header, &body);
-    if (s->from_text && ll_slice_ends(address, LL_LIT(">"))) /* "Ann <ann@example.org>" */
-        address = ll_slice_cut(address, ll_slice_rfind(address, '<') + 1, address.n - 1);
-    if (!s->from_text && ll_msg_author(header, &s->arena, &address) != LL_MSG_OK)
-        address = LL_LIT("");
-    s->account = ll_config_account(s->config, s->config_from.account, address, &status);
+    status = choose(s);
     if (status == 0 && s->account)
         status = take_server_of(s, s->account);
     if (!s->resolver.resolver)
