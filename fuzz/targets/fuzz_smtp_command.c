@@ -41,6 +41,24 @@ static void printable(struct ll_slice xtext)
     ll_buf_release(&out);
 }
 
+/* RFC 6533 3: an address of type utf-8 is no xtext, and may hold raw UTF-8. Its ASCII form, which
+ * is what goes to servers without SMTPUTF8, is printable and of the same type. */
+static void orcpt(struct ll_slice v)
+{
+    struct ll_buf out = LL_BUF(LL_SMTP_ORCPT_MAX * 10); /* "\x{10FFFF}" for four octets at most */
+
+    must(ll_orcpt_ok(v, true));
+    if (!ll_orcpt_utf8(v)) {
+        printable(ll_slice_skip(v, ll_slice_find(v, ';') + 1));
+        return;
+    }
+    ll_orcpt_ascii_put(&out, v);
+    must(!out.failed && ll_orcpt_utf8(ll_buf_slice(&out)));
+    for (size_t i = 0; i < out.n; i++)
+        must(out.p[i] > 0x20 && out.p[i] < 0x7f);
+    ll_buf_release(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ll_slice in = ll_slice(data, size);
@@ -66,7 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (c.verb == LL_SMTP_V_RCPT && ll_smtp_rcpt_parse(c.args, ~0u, true, &rcpt) == LL_SMTP_OK) {
         mailbox(&rcpt.to);
-        printable(ll_slice_skip(rcpt.orcpt, ll_slice_find(rcpt.orcpt, ';') + 1));
+        if (rcpt.orcpt.n > 0)
+            orcpt(rcpt.orcpt);
     }
     return 0;
 }
