@@ -256,7 +256,18 @@ void ll_keys_json(struct ll_json *j, const struct ll_keystore_key *key, int64_t 
     ll_json_close(j);
 }
 
-static void report_text(const struct ll_stored_key *s)
+/* Was the key that the address had somebody else's? */
+static bool had_anothers(struct ll_keys *k, const struct ll_stored_key *s)
+{
+    const struct ll_keystore_query q = {
+        .kind = s->key.kind, .fingerprint = s->other, .others = true};
+    struct ll_keystore_key *v = NULL;
+    size_t n = 0;
+
+    return ll_keystore_list(k->store, &q, &k->arena, &v, &n, &k->err) == LL_KEYSTORE_OK && n > 0;
+}
+
+static void report_text(struct ll_keys *k, const struct ll_stored_key *s)
 {
     static const char *const words[] = {
         [LL_KEYSTORE_NEW] = "new", [LL_KEYSTORE_SAME] = "known", [LL_KEYSTORE_CHANGED] = "CHANGED"};
@@ -267,6 +278,11 @@ static void report_text(const struct ll_stored_key *s)
     ll_keys_put_text(&b, s->key.name);
     printf("%s %s%s %s\n", words[s->seen], ll_seal_method_word(s->key.kind),
            s->secret ? " secret key" : "", ll_buf_str(&b));
+    if (s->seen == LL_KEYSTORE_CHANGED && s->secret && had_anothers(k, s))
+        ll_fail(
+            0, "warning: the address had another key, and with this secret key it counts as yours. "
+               "If you did not make the key yourself, it is a trap: `letterlock keys delete --own` "
+               "it");
     if (s->seen == LL_KEYSTORE_CHANGED && !s->secret) {
         ll_buf_clear(&b);
         ll_keys_put_fingerprint(&b, s->other);
@@ -285,7 +301,7 @@ int ll_keys_report(struct ll_keys *k, const struct ll_stored *s)
     struct ll_json j = LL_JSON(&b);
 
     for (size_t i = 0; !k->json && i < s->n; i++)
-        report_text(&s->key[i]);
+        report_text(k, &s->key[i]);
     if (k->json) {
         ll_json_open(&j, '[');
         for (size_t i = 0; i < s->n; i++) {

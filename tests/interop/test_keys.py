@@ -111,6 +111,18 @@ def test_decisions(keys, gnupg):  # noqa: F811
     assert keys.list(first)[0]["trust"] == "undecided"
 
 
+def test_a_secret_key_of_another_s_address(keys, gnupg):  # noqa: F811
+    for _ in range(2):
+        keys.run("new", "--no-password", "bob@beta.test")
+    assert "trap" not in keys.said  # both are one's own
+    secret = keys.run("export", "--secret", keys.list()[0]["fingerprint"])
+    for row in keys.list():
+        keys.run("delete", "--own", row["fingerprint"])
+    keys.run("import", "-", data=gnupg.run("--export", gnupg.make("Bob <bob@beta.test>")))
+    out = keys.run("import", "-", data=secret).decode()
+    assert out.startswith("CHANGED") and "it is a trap" in keys.said
+
+
 def test_strangers_cannot_write_to_the_terminal(keys, gnupg):  # noqa: F811
     gnupg.make("E\u202evil \u009b2J <eve@beta.test>")
     keys.run("import", "-", data=gnupg.run("--export"))

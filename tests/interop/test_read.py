@@ -108,6 +108,19 @@ def changed_key(w):
     return header() + signed(part, sig)
 
 
+def trap_key(w):
+    """A secret key with the address of somebody whose key was verified, in a file that was imported."""
+    w.gpg.make("Dora <dora@example.org>")
+    w.bob.know(w.gpg.public("dora@example.org"), "verified")
+    home = Gpg(os.path.join(w.folder, "gnupg3"))
+    home.make("Dora <dora@example.org>")
+    w.bob.know(home.secret("dora@example.org"))
+    part = text().rstrip("\n")
+    sig = home.sign(part, "dora@example.org")
+    home.close()
+    return header(From="Dora <dora@example.org>") + signed(part, sig)
+
+
 def rejected_key(w):
     w.gpg.make("Rita <rita@example.org>")
     w.bob.know(w.gpg.public("rita@example.org"), "rejected")
@@ -186,6 +199,7 @@ ROWS = {
                     [NO, "its key is NOT the one of earlier letters",
                      "NOT PROVEN: the key is not the one that this address used before; ask the sender "
                      "on another way before you believe it"], [YES]),
+    "trap-key": (trap_key, 0, [NO, "its key is NOT the one of earlier letters"], [YES, "your own"]),
     "expired-key": (expired_key, 0, [NO, "NOT PROVEN: the signature does not count",
                                      "the signer's key has expired"], [YES]),
     "revoked-key": (revoked_key, 0, [NO, "NOT PROVEN: the signature does not count",

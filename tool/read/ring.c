@@ -120,6 +120,22 @@ const struct ll_keystore_key *ll_ring_other(const struct ll_ring *r, enum ll_sea
     return NULL;
 }
 
+/* Is the author's address also that of somebody else's key, verified or known before this one? Then
+ * a secret key that came in a file is as likely a trap: whoever made the file has it too. */
+static bool is_others(const struct ll_ring *r, const struct ll_keystore_key *own,
+                      struct ll_slice author)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct ll_keystore_key *k = &r->key[i];
+
+        if (k->kind == own->kind && !k->own && !k->ca && k->trust != LL_KEYSTORE_REJECTED &&
+            ll_ring_speaks(k, author) &&
+            (k->trust == LL_KEYSTORE_VERIFIED || k->first_seen < own->first_seen))
+            return true;
+    }
+    return false;
+}
+
 /* Letters that were read in one go are one meeting. */
 #define SEEN_S 60
 
@@ -131,7 +147,7 @@ enum ll_unseal_trust ll_ring_trust(const struct ll_ring *r, enum ll_seal_method 
 
     if (k && k->trust == LL_KEYSTORE_REJECTED)
         return LL_UNSEAL_TRUST_REJECTED;
-    if (k && k->own)
+    if (k && k->own && (vouched || author.n == 0 || !is_others(r, k, author)))
         return LL_UNSEAL_TRUST_OWN;
     if (vouched)
         return LL_UNSEAL_TRUST_VERIFIED;
