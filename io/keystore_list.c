@@ -247,9 +247,21 @@ static bool usable(const struct ll_keystore_key *key, int64_t now)
            (key->expires == 0 || key->expires > now);
 }
 
-static enum ll_keystore_choice why(const struct ll_keystore_key *v, size_t n, size_t chosen,
-                                   size_t others)
+/* Somebody else's key was here before this own one: a secret key that came in a file, whose maker
+ * has it too, takes no address over. */
+static bool takes_over(const struct ll_keystore_key *v, size_t n, size_t chosen, int64_t now)
 {
+    for (size_t i = 0; i < n; i++)
+        if (!v[i].own && usable(&v[i], now) && v[i].first_seen < v[chosen].first_seen)
+            return true;
+    return false;
+}
+
+static enum ll_keystore_choice why(const struct ll_keystore_key *v, size_t n, size_t chosen,
+                                   size_t others, int64_t now)
+{
+    if (v[chosen].own && v[chosen].trust != LL_KEYSTORE_VERIFIED && takes_over(v, n, chosen, now))
+        return LL_KEYSTORE_CHOSE_BETTER;
     if (v[chosen].own)
         return LL_KEYSTORE_CHOSE_OWN;
     if (v[chosen].trust == LL_KEYSTORE_VERIFIED)
@@ -284,6 +296,12 @@ enum ll_keystore_result ll_keystore_best(struct ll_keystore *k, struct ll_slice 
                                       : LL_KEYSTORE_HAVE_UNUSABLE;
         return LL_KEYSTORE_NONE;
     }
+    for (size_t i = chosen + 1, own = chosen; v[own].own && i < n && own == chosen; i++)
+        if (usable(&v[i], now) && v[i].trust == LL_KEYSTORE_VERIFIED &&
+            v[own].trust != LL_KEYSTORE_VERIFIED) {
+            *ret_warn = &v[own];
+            chosen = i;
+        }
     for (size_t i = chosen + 1; i < n; i++)
         if (usable(&v[i], now) && v[i].trust == LL_KEYSTORE_UNDECIDED && !v[i].own) {
             others++;
@@ -291,7 +309,7 @@ enum ll_keystore_result ll_keystore_best(struct ll_keystore *k, struct ll_slice 
                 *ret_warn = &v[i];
         }
     *ret = v[chosen];
-    *ret_choice = why(v, n, chosen, others);
+    *ret_choice = why(v, n, chosen, others, now);
     return LL_KEYSTORE_OK;
 }
 

@@ -176,6 +176,31 @@ static void fingerprints(void **state)
     ll_keystore_close(k);
 }
 
+/* A secret key in a file that somebody sent: nothing is sealed to it that was for another key. */
+static void own_keys_take_nothing_over(void **state)
+{
+    struct ll_keystore *k = fresh();
+    struct a_key *a = key('a', "ann@alpha.test", NULL), *b = key('b', "ann@alpha.test", NULL);
+    struct a_key *c = key('c', "me@alpha.test", NULL), *d = key('d', "me@alpha.test", NULL);
+    enum ll_keystore_choice choice;
+    char warn;
+
+    put(k, a, NULL, LL_KEYSTORE_WKD, 10, NULL);
+    put(k, b, "secret", LL_KEYSTORE_IMPORT, 20, NULL);
+    first_digit(k, "ann@alpha.test", &choice, &warn);
+    assert_int_equal(choice, LL_KEYSTORE_CHOSE_BETTER); /* send stops */
+    ll_keystore_decide(k, LL_SEAL_PGP, a->key.fingerprint, LL_KEYSTORE_VERIFIED, LL_LIT(""), 30,
+                       NULL);
+    assert_int_equal(first_digit(k, "ann@alpha.test", &choice, &warn), 'a');
+    assert_int_equal(choice, LL_KEYSTORE_CHOSE_VERIFIED);
+    assert_int_equal(warn, 'b');
+    put(k, c, "secret", LL_KEYSTORE_MADE, 10, NULL);
+    put(k, d, NULL, LL_KEYSTORE_AUTOCRYPT, 20, NULL);
+    assert_int_equal(first_digit(k, "me@alpha.test", &choice, &warn), 'c');
+    assert_int_equal(choice, LL_KEYSTORE_CHOSE_OWN);
+    ll_keystore_close(k);
+}
+
 /* What an attack looks like, and what each decision makes of it. */
 static void changed_keys(void **state)
 {
@@ -621,6 +646,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(fingerprints),
+        cmocka_unit_test(own_keys_take_nothing_over),
         cmocka_unit_test(changed_keys),
         cmocka_unit_test(expired_after_verified),
         cmocka_unit_test(addresses_after_the_decision),
