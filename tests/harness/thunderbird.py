@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -120,12 +121,15 @@ class Thunderbird:
         assert "e" not in value, value
         return value.get("v")
 
-    def know(self, own, others, p12, password, ca):
-        """OpenPGP keys, armored: one's own secret ones and verified ones of others; a PKCS #12 file and the
-        CA (PEM) that vouches for all certificates."""
+    def know_keys(self, own, others):
+        """OpenPGP keys, armored: one's own secret ones; ones of others, verified."""
         assert self.run(KEYS, own.decode(), others.decode()) == [0, 0]
-        der = "".join(line for line in ca.decode().splitlines() if not line.startswith("-"))
-        assert self.run(CERTIFICATES, self.write("own.p12", p12), password, der) == 0
+
+    def know_certificates(self, p12, password, ca, others):
+        """One's own (PKCS #12), those of others, and the CA that vouches for all (PEM)."""
+        der = ["".join(line for line in pem.decode().splitlines() if not line.startswith("-"))
+               for pem in (ca, others)]
+        assert self.run(CERTIFICATES, self.write("own.p12", p12), password, *der) == 0
 
     def show(self, letter, what):
         """What the user sees of a letter, in a window of its own: subject, text (its words), tech, signed,
@@ -136,6 +140,15 @@ class Thunderbird:
             seen[key] = seen[key] and seen[key].rsplit("-", 1)[1].removesuffix(".svg")
         seen["text"] = " ".join((seen["text"] or "").split())
         return seen
+
+    def write_letter(self, kind, seal, sender, to, subject, text):
+        """A signed letter (kind: pgp or smime; seal: encrypted too), as it would be sent."""
+        path = self.run(WRITE, kind, seal, sender, to, subject, text)
+        with open(path, "rb") as f:  # an mbox, of letters to be sent later
+            last = re.split(rb"(?m)^From - .*\r?\n", f.read())[-1]
+        header, body = last.split(b"\r\n\r\n", 1)  # its own notes go when it sends
+        header = re.sub(rb"(?m)^(X-Mozilla|X-Identity)-.*\n([ \t].*\n)*", b"", header + b"\r\n")
+        return header + b"\r\n" + body
 
 
 KEYS = """
@@ -158,11 +171,12 @@ return results.map(([r]) => r.exitCode);
 """
 
 CERTIFICATES = """
-const [path, password, ca] = arguments_;
+const [path, password, ca, other] = arguments_;
 const store = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB);
 const file = Cc["@mozilla.org/file/local;1"].createInstance(Ci.nsIFile);
 file.initWithPath(path);
 store.addCertFromBase64(ca, ",C,");  // trusted for mail alone
+store.addCertFromBase64(other, ",,");
 return store.importPKCS12File(file, password);
 """
 
@@ -195,4 +209,52 @@ try {
 } finally {
   shown.close();
 }
+"""
+
+WRITE = """
+const [kind, seal, from, to, subject, text] = arguments_;
+const {MailServices} = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+const {accounts} = MailServices, local = () => accounts.accounts.find(a => a.incomingServer?.type == "none");
+if (!local()) accounts.createLocalMailAccount();
+const identity = accounts.createIdentity();
+Object.assign(identity, {email: from, fullName: "", composeHtml: false, doFcc: false});
+if (kind == "pgp") {
+  const {EnigmailKeyRing} = ChromeUtils.importESModule("chrome://openpgp/content/modules/keyRing.sys.mjs");
+  const own = EnigmailKeyRing.getAllKeys().keyList.find(key => key.secretAvailable);
+  identity.setUnicharAttribute("openpgp_key_id", own.keyId);
+} else {
+  const store = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB);
+  const own = store.getCerts().find(certificate => certificate.emailAddress == from);
+  for (const use of ["signing", "encryption"]) {
+    identity.setUnicharAttribute(use + "_cert_name", own.displayName);
+    identity.setCharAttribute(use + "_cert_dbkey", own.dbKey);
+  }
+}
+identity.smtpServerKey = MailServices.outgoingServer.createServer("smtp").key;
+local().addIdentity(identity);
+
+const make = (name, type) => Cc[`@mozilla.org/messengercompose/${name};1`].createInstance(Ci[type]);
+const fields = make("composefields", "nsIMsgCompFields"), letter = make("composeparams", "nsIMsgComposeParams");
+Object.assign(fields, {from, to, subject, body: text, forcePlainText: true});
+Object.assign(letter, {composeFields: fields, identity, format: Ci.nsIMsgCompFormat.PlainText,
+                       type: Ci.nsIMsgCompType.New});
+const opened = new Promise(resolve => {
+  const listener = {
+    onCloseWindow() {},
+    onOpenWindow({docShell: {domWindow}}) {
+      Services.wm.removeListener(listener);
+      domWindow.addEventListener("compose-editor-ready", () => resolve(domWindow), {once: true});
+    },
+  };
+  Services.wm.addListener(listener);
+});
+MailServices.compose.OpenComposeWindowWithParams(null, letter);
+const writer = await opened;
+await new Promise(resolve => window.setTimeout(resolve, 500));  // it looks for keys first, and then sets these
+Object.assign(writer, {gSelectedTechnologyIsPGP: kind == "pgp", gSendSigned: true, gSendEncrypted: seal,
+                       gUserTouchedSendSigned: true, gUserTouchedSendEncrypted: true,
+                       gEncryptSubject: seal && kind == "pgp", gAttachMyPublicPGPKey: false});
+await writer.GenericSendMessage(Ci.nsIMsgCompDeliverMode.Later);
+const {rootFolder} = local().incomingServer;
+return rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Queue).filePath.path;
 """

@@ -1,11 +1,13 @@
-"""Thunderbird reads what `letterlock send` seals and signs. It is large, so it is not among the packages
-that tests need: where it is not installed, nothing is tested here."""
+"""Thunderbird reads what `letterlock send` seals and signs, and `letterlock read` what Thunderbird does.
+It is large, so it is not among the packages that tests need: where it is not installed, nothing is
+tested here."""
 import os
+import re
 import shutil
 import tempfile
 
 import pytest
-from harness.sealing import Ca, Gpg
+from harness.sealing import Ca, Gpg, Reader, crlf
 from harness.sealing import run as program
 from harness.server import LETTERLOCK, Server
 from harness.thunderbird import Thunderbird
@@ -78,14 +80,15 @@ def bob(people):
     with Thunderbird() as t:
         certificate, key = certificates[BOB]
         p12 = program("openssl", "pkcs12", "-export", "-passout", "pass:sesame", "-in", certificate, "-inkey", key)
-        t.know(gpg.secret(BOB), gpg.public(ANN), p12, "sesame", octets(ca.cert))
+        t.know_keys(gpg.secret(BOB), gpg.public(ANN))
+        t.know_certificates(p12, "sesame", octets(ca.cert), octets(certificates[ANN][0]))
         yield t
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sealed(bob, letters, kind):
-    """The hidden Subject is seen: in the text, for Thunderbird 153 knows no hp= (RFC 9788 5.2.4), or in
-    its place where a later one does."""
+    """The hidden Subject is seen: in the text (RFC 9788 5.2.4), for Thunderbird 153 does not read hp=, or
+    in its place where a later one does."""
     letter = letters[kind, "sealed"]
     assert b"Real subject" not in letter and b"canary" not in letter
     seen = bob.show(letter, ["signed", "encrypted"])
@@ -109,3 +112,30 @@ def test_changed(bob, letters, kind):
     assert changed != letter
     seen = bob.show(changed, ["tech"])
     assert (seen["tech"], seen["signed"]) == (SIGNED[kind][0], None) and "the stare" in seen["text"], seen
+
+
+@pytest.fixture(scope="module")
+def ann(people):
+    gpg, ca, certificates = people
+    with tempfile.TemporaryDirectory(prefix="ll-") as d:
+        reader = Reader(os.path.join(d, "ann"))
+        reader.know(gpg.secret(ANN))
+        reader.know(gpg.public(BOB), "verified")
+        reader.know(octets(ca.cert), "verified")
+        reader.know(octets(certificates[ANN][0]), key=certificates[ANN][1])
+        yield reader
+
+
+@pytest.mark.parametrize("seal", [True, False], ids=["sealed", "signed"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_read(bob, ann, kind, seal):
+    """Thunderbird hides the Subject with OpenPGP alone."""
+    letter = bob.write_letter(kind, seal, BOB, ANN, f"An answer, {kind}", TEXT + "\n")
+    p = ann.read(crlf(letter))
+    said = " ".join(p.stdout.decode().split())
+    assert p.returncode == 0 and "Proven: yes: the letter is from the address in From, and unchanged" in said, said
+    assert f"Subject: An answer, {kind} " in said and f"| {TEXT}" in said, said
+    assert f"Sealed: {'yes, with ' + SIGNED[kind][0] if seal else 'no'}" in said, said
+    hidden = re.search("Hidden: (.*), with the text", said)
+    assert (hidden is not None and "Subject" in hidden.group(1)) == (b"Subject: ...\r\n" in letter), said
+    assert (b"Subject: ...\r\n" in letter) == (seal and kind == "pgp")
