@@ -121,6 +121,14 @@ def trap_key(w):
     return header(From="Dora <dora@example.org>") + signed(part, sig)
 
 
+def trap_key_smime(w):
+    true, trap = (w.ca.make(n, "emil@example.org", issued=False) for n in ("emil", "trap"))
+    for who, more in ((true, {"trust": "verified"}), (trap, {"key": trap[1]})):
+        with open(who[0], "rb") as f:
+            w.bob.know(f.read(), **more)
+    return smime_signed(w, trap).replace("alice@example.org", "emil@example.org", 1)
+
+
 def rejected_key(w):
     w.gpg.make("Rita <rita@example.org>")
     w.bob.know(w.gpg.public("rita@example.org"), "rejected")
@@ -200,6 +208,8 @@ ROWS = {
                      "NOT PROVEN: the key is not the one that this address used before; ask the sender "
                      "on another way before you believe it"], [YES]),
     "trap-key": (trap_key, 0, [NO, "its key is NOT the one of earlier letters"], [YES, "your own"]),
+    "trap-key-smime": (trap_key_smime, 0, [NO, "its key is NOT the one of earlier letters"],
+                       [YES, "your own", "an authority that you trust"]),
     "expired-key": (expired_key, 0, [NO, "NOT PROVEN: the signature does not count",
                                      "the signer's key has expired"], [YES]),
     "revoked-key": (revoked_key, 0, [NO, "NOT PROVEN: the signature does not count",

@@ -152,7 +152,7 @@ enum ll_unseal_trust ll_ring_trust(const struct ll_ring *r, enum ll_seal_method 
     if (vouched)
         return LL_UNSEAL_TRUST_VERIFIED;
     if (method == LL_SEAL_SMIME && g->state == LL_SIGNATURE_GOOD &&
-        !(k && k->trust == LL_KEYSTORE_VERIFIED)) /* pinned: trusted for what it was then alone */
+        !(k && (k->own || k->trust == LL_KEYSTORE_VERIFIED))) /* pinned: no authority's word */
         return LL_UNSEAL_TRUST_CERTIFIED;
     if (author.n > 0 && ll_ring_other(r, method, g->fingerprint, author))
         return LL_UNSEAL_TRUST_CHANGED;
