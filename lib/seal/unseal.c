@@ -309,7 +309,9 @@ enum ll_unseal_question ll_unseal_next(struct ll_unseal *u, struct ll_unseal_ask
     return LL_UNSEAL_DONE;
 }
 
-/* Text out of an armored block: shown alone, without any part around it. */
+/* Text out of an armored block: shown alone, without any part around it. It is UTF-8 where it can
+ * be (RFC 4880 5.9, 6.2): the part's charset stands outside of the signature, and whoever carries
+ * the letter could make another text of the same octets with it. */
 static void show_inline(struct ll_unseal *u, struct ll_unseal_section *s, struct ll_slice text)
 {
     const struct ll_mime_param *charset = ll_mime_param(&s->mime.part[0].type, "charset");
@@ -320,8 +322,11 @@ static void show_inline(struct ll_unseal *u, struct ll_unseal_section *s, struct
         u->why = LL_MIME_RESOURCE;
         return;
     }
-    *piece = (struct ll_unseal_piece){
-        .kind = LL_UNSEAL_TEXT, .text = text, .charset = charset ? charset->value : LL_LIT("")};
+    *piece = (struct ll_unseal_piece){.kind = LL_UNSEAL_TEXT,
+                                      .text = text,
+                                      .charset = ll_utf8_valid(text) ? LL_LIT("utf-8")
+                                                 : charset           ? charset->value
+                                                                     : LL_LIT("")};
     s->piece = piece;
     s->n_pieces = 1;
     s->payload = text;

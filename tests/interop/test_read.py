@@ -169,6 +169,9 @@ ROWS = {
                      [YES, "its certificate comes from an authority that you trust", SENT], []),
     "smime-opaque": (lambda w: header() + cms(w.ca.sign(text(), w.alice, detached=False), "signed-data"),
                      0, [YES, SENT], []),
+    "inline-charset": (lambda w: header() + text(w.gpg(
+        "--clearsign", "-u", "alice@example.org", input=b"Pay 100 to Ann\n").decode(), charset="utf-16"),
+        0, [YES, "| Pay 100 to Ann"], []),
     "inline-signed": (lambda w: header() + text(w.gpg("--clearsign", "-u", "alice@example.org",
                                                        input=b"Lunch at noon?\n").decode()),
                       0, [*PROVES_ALICE, SENT], []),
