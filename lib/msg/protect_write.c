@@ -246,6 +246,8 @@ static enum ll_protect_error put_content_fields(struct writer *w, const struct l
         ll_compose_param(w->inner, "charset", LL_LIT("utf-8"), none);
     if (hp)
         ll_buf_printf(w->inner, ";\r\n hp=\"%s\"", hp);
+    if (hp && w->p->cipher) /* Thunderbird shows the Subject for this alone */
+        ll_buf_puts(w->inner, "; protected-headers=\"v1\"");
     if (display)
         ll_buf_puts(w->inner, "; hp-legacy-display=\"1\"");
     ll_buf_puts(w->inner, LINE_BREAK);

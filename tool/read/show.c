@@ -56,7 +56,16 @@ static bool is_covered(enum ll_protect_state state, bool signed_)
                    : state == LL_PROTECT_STATE_ENCRYPTED || state == LL_PROTECT_STATE_BOTH;
 }
 
-/* Names of the fields above that the signature covers (or, signed_ false, that were sealed). */
+/* It stands outside with the same value, so nothing was hidden, whatever the state says: programs
+ * that write no HP-Outer make all fields count as sealed (RFC 9788 4.3). */
+static bool stood_outside(const struct ll_unseal_section *s, const char *name)
+{
+    const struct ll_protect_field *f = ll_protect_field(&s->field, name);
+
+    return f && f->outer.p && !f->mismatch;
+}
+
+/* Names of the fields above that the signature covers (or, signed_ false, that were hidden). */
 static void list_fields(struct ll_read *r, const struct ll_unseal_section *s, bool signed_,
                         struct ll_buf *yes, struct ll_buf *no)
 {
@@ -69,7 +78,8 @@ static void list_fields(struct ll_read *r, const struct ll_unseal_section *s, bo
         ll_buf_clear(&value);
         if (!ll_read_field(r, s, shown_fields[i], &value, &state, NULL))
             continue;
-        to = is_covered(state, signed_) ? yes : no;
+        to = is_covered(state, signed_) && (signed_ || !stood_outside(s, shown_fields[i])) ? yes
+                                                                                           : no;
         ll_buf_printf(to, "%s%s", to->n > 0 ? ", " : "", shown_fields[i]);
     }
     ll_buf_release(&value);

@@ -60,19 +60,22 @@ static const struct {
      "7bit\r\n" FIELDS "\r\nhi\r\n",
      FIELDS "MIME-Version: 1.0\r\n"},
     {FIELDS, TEXT, true, LL_PROTECT_POLICY_BASELINE, false, NULL,
-     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"\r\nContent-Transfer-Encoding: "
+     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"; "
+     "protected-headers=\"v1\"\r\nContent-Transfer-Encoding: "
      "7bit\r\n" FIELDS "HP-Outer: From: Ann <a@b.c>\r\nHP-Outer: To: Bob <d@e.f>\r\n"
      "HP-Outer: Subject: [...]\r\nHP-Outer: Date: Tue, 24 Nov 2026 03:07:34 +0100\r\n\r\nhi\r\n",
      "From: Ann <a@b.c>\r\nTo: Bob <d@e.f>\r\nSubject: [...]\r\nDate: Tue, 24 Nov 2026 03:07:34 "
      "+0100\r\nMIME-Version: 1.0\r\n"},
     {FIELDS, TEXT, true, LL_PROTECT_POLICY_SHY, false, NULL,
-     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"\r\nContent-Transfer-Encoding: "
+     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"; "
+     "protected-headers=\"v1\"\r\nContent-Transfer-Encoding: "
      "7bit\r\n" FIELDS "HP-Outer: From: a@b.c\r\nHP-Outer: To: d@e.f\r\n"
      "HP-Outer: Subject: [...]\r\nHP-Outer: Date: Tue, 24 Nov 2026 02:07:34 +0000\r\n\r\nhi\r\n",
      "From: a@b.c\r\nTo: d@e.f\r\nSubject: [...]\r\nDate: Tue, 24 Nov 2026 02:07:34 "
      "+0000\r\nMIME-Version: 1.0\r\n"},
     {FIELDS, TEXT, true, LL_PROTECT_POLICY_NONE, false, NULL,
-     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"\r\nContent-Transfer-Encoding: "
+     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"; "
+     "protected-headers=\"v1\"\r\nContent-Transfer-Encoding: "
      "7bit\r\n" FIELDS "HP-Outer: From: Ann <a@b.c>\r\nHP-Outer: To: Bob <d@e.f>\r\n"
      "HP-Outer: Subject: Secret\r\nHP-Outer: Date: Tue, 24 Nov 2026 03:07:34 +0100\r\nHP-Outer: "
      "Keywords: k\r\n\r\nhi\r\n",
@@ -80,11 +83,13 @@ static const struct {
     /* an answer hides what was hidden in what it answers; From is never left out */
     {"From: Ann <a@b.c>\r\nIn-Reply-To: <x@y>\r\n", TEXT, true, LL_PROTECT_POLICY_NONE, false,
      "In-Reply-To",
-     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"\r\nContent-Transfer-Encoding: "
+     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"; "
+     "protected-headers=\"v1\"\r\nContent-Transfer-Encoding: "
      "7bit\r\nFrom: Ann <a@b.c>\r\nIn-Reply-To: <x@y>\r\nHP-Outer: From: Ann <a@b.c>\r\n\r\nhi\r\n",
      "From: Ann <a@b.c>\r\nMIME-Version: 1.0\r\n"},
     {"From: Ann <a@b.c>\r\n", TEXT, true, LL_PROTECT_POLICY_NONE, false, "from",
-     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"\r\nContent-Transfer-Encoding: "
+     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"; "
+     "protected-headers=\"v1\"\r\nContent-Transfer-Encoding: "
      "7bit\r\nFrom: Ann <a@b.c>\r\nHP-Outer: From: a@b.c\r\n\r\nhi\r\n",
      "From: a@b.c\r\nMIME-Version: 1.0\r\n"},
     /* old marks and structural fields go; a long field is folded behind the colon */
@@ -92,7 +97,7 @@ static const struct {
      "<aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@b>\r\n",
      "Content-Type: text/plain; hp=cipher; protected-headers=v1; hp-legacy-display=1\r\n\r\nhi",
      true, LL_PROTECT_POLICY_BASELINE, false, NULL,
-     "Content-Type: text/plain;\r\n hp=\"cipher\"\r\nReferences: "
+     "Content-Type: text/plain;\r\n hp=\"cipher\"; protected-headers=\"v1\"\r\nReferences: "
      "<aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@b>\r\nHP-Outer:\r\n "
      "References: "
      "<aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@b>\r\n\r\nhi",
@@ -101,7 +106,7 @@ static const struct {
      "1.0\r\n"},
     /* legacy display */
     {"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n", TEXT, true, LL_PROTECT_POLICY_BASELINE, true, NULL,
-     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"; "
+     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"; protected-headers=\"v1\"; "
      "hp-legacy-display=\"1\"\r\nSubject: "
      "=?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nHP-Outer: Subject: [...]\r\nContent-Transfer-Encoding: "
      "quoted-printable\r\n\r\nSubject: Gr=C3=BC=C3=9Fe\r\n\r\nhi\r\n",
@@ -113,7 +118,8 @@ static const struct {
      "<x>\r\n\r\n<body>html</body>\r\n--b--\r\n--m\r\nContent-Type: "
      "text/plain\r\n\r\nfile\r\n--m--\r\n",
      true, LL_PROTECT_POLICY_BASELINE, true, NULL,
-     "Content-Type: multipart/mixed; boundary=m;\r\n hp=\"cipher\"\r\nSubject: a<b\r\nHP-Outer: "
+     "Content-Type: multipart/mixed; boundary=m;\r\n hp=\"cipher\"; "
+     "protected-headers=\"v1\"\r\nSubject: a<b\r\nHP-Outer: "
      "Subject: [...]\r\n\r\n--m\r\nContent-Type: multipart/alternative; "
      "boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; hp-legacy-display=\"1\"\r\n"
      "Content-Transfer-Encoding: 7bit\r\n\r\nSubject: a<b\r\n\r\nplain\r\n--b\r\nContent-Type: "
