@@ -56,7 +56,8 @@ struct ll_protect {
     bool cipher;            /* it will be encrypted, not only signed */
     enum ll_protect_policy policy; /* with cipher */
     /* Names of more fields to hide: those that were secret in the letter this one answers
-     * (RFC 9788 6.1). From, Date and the trace fields are never hidden. */
+     * (RFC 9788 6.1). One that ends in "-" stands for all names that begin so. From, Date and the
+     * trace fields are never hidden. */
     const struct ll_slice *hide;
     size_t n_hide;
     bool legacy_display; /* with cipher: a copy of hidden Subject (and what else people look at) at

@@ -37,9 +37,12 @@ static const struct {
 
 static bool must_hide(const struct ll_protect *p, struct ll_slice name)
 {
-    for (size_t i = 0; i < p->n_hide; i++)
-        if (ll_slice_caseeq(p->hide[i], name))
+    for (size_t i = 0; i < p->n_hide; i++) {
+        struct ll_slice h = p->hide[i];
+
+        if (ll_slice_ends(h, LL_LIT("-")) ? ll_slice_casestarts(name, h) : ll_slice_caseeq(name, h))
             return true;
+    }
     return false;
 }
 

@@ -317,7 +317,7 @@ def test_a_ready_letter_is_sealed(alpha, people, home):
     home.know(people.path(USERS[0], "sec"), people.path("bob@alpha.test", "pub"))
     letter = (f"Received: from x by y; Mon, 23 Nov 2026 10:00:00 +0000\nFrom: Ann <ann@alpha.test>\n"
               f"To: bob@alpha.test\nSubject: {SUBJECT}\nComments: {CANARY}\nBcc: carol@alpha.test\n"
-              f"Thread-Topic: {SUBJECT}\n"
+              f"Thread-Topic: {SUBJECT}\nX-Original-Subject: {SUBJECT}\n"
               "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain; "
               f"charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{TEXT}\n--b\nContent-Type: "
               "application/pdf; name=x.pdf\nContent-Transfer-Encoding: base64\n\nJVBERi0xLjQK\n--b--\n")
@@ -327,11 +327,12 @@ def test_a_ready_letter_is_sealed(alpha, people, home):
     raw.decode("ascii")
     outside = check_outside(raw)
     assert outside["Comments"] is None and outside["Thread-Topic"] is None and b"carol" not in raw
+    assert outside["X-Original-Subject"] is None
     text, _ = pgp_open(people, raw)
     m = parse(text)
     body, pdf = m.iter_parts()
     assert m["Subject"] == SUBJECT and m["Comments"] == CANARY and b"carol" not in text
-    assert m["Thread-Topic"] == SUBJECT
+    assert m["Thread-Topic"] == m["X-Original-Subject"] == SUBJECT
     assert CANARY in body.get_content() and pdf.get_content() == b"%PDF-1.4\n"
     no_canary(alpha, home)
 

@@ -170,8 +170,9 @@ static enum ll_seal_error seal_smime(struct ll_sealing *g, const struct ll_slice
 static int build(struct ll_sealing *g, const struct parts *p, const struct ll_slice *to, size_t n,
                  struct ll_sent *rcpt, size_t n_rcpt)
 {
-    /* Thread-Topic: Outlook writes the Subject there too. */
-    static const struct ll_slice inside[] = {LL_LIT("Autocrypt-Gossip"), LL_LIT("Thread-Topic")};
+    /* Thread-Topic: Outlook writes the Subject there too. X-: whatever programs think of. */
+    static const struct ll_slice inside[] = {LL_LIT("Autocrypt-Gossip"), LL_LIT("Thread-Topic"),
+                                             LL_LIT("X-")};
     struct ll_protect protect = {.fields = ll_buf_slice(&p->fields),
                                  .entity = ll_buf_slice(&p->entity),
                                  .cipher = n > 0,

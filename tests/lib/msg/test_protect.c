@@ -87,6 +87,13 @@ static const struct {
      "protected-headers=\"v1\"\r\nContent-Transfer-Encoding: "
      "7bit\r\nFrom: Ann <a@b.c>\r\nIn-Reply-To: <x@y>\r\nHP-Outer: From: Ann <a@b.c>\r\n\r\nhi\r\n",
      "From: Ann <a@b.c>\r\nMIME-Version: 1.0\r\n"},
+    {"From: Ann <a@b.c>\r\nx-Bcc: <x@y>\r\nX: y\r\n", TEXT, true, LL_PROTECT_POLICY_NONE, false,
+     "X-",
+     "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"; "
+     "protected-headers=\"v1\"\r\nContent-Transfer-Encoding: "
+     "7bit\r\nFrom: Ann <a@b.c>\r\nx-Bcc: <x@y>\r\nX: y\r\nHP-Outer: From: Ann "
+     "<a@b.c>\r\nHP-Outer: X: y\r\n\r\nhi\r\n",
+     "From: Ann <a@b.c>\r\nX: y\r\nMIME-Version: 1.0\r\n"},
     {"From: Ann <a@b.c>\r\n", TEXT, true, LL_PROTECT_POLICY_NONE, false, "from",
      "Content-Type: text/plain; charset=utf-8;\r\n hp=\"cipher\"; "
      "protected-headers=\"v1\"\r\nContent-Transfer-Encoding: "
