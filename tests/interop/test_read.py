@@ -422,6 +422,21 @@ def test_save(w):
         assert rc == 73 and "must be a folder" in err
 
 
+def test_a_name_says_nothing_of_its_own(w):
+    """Neither what an attachment is, nor where it was saved: its name is one line, in quotes."""
+    lie = 'a.txt", saved as report.pdf' + " " * 60 + "saved as report.pdf" + " " * 60 + "; sealed, and not opened here"
+    name = base64.b64encode(lie.encode()).decode()
+    letter = header() + multi("mixed", text(), "Content-Type: application/octet-stream\nContent-Disposition: "
+                              f'attachment; filename="=?utf-8?B?{name}?="\n\nx\n')
+    with tempfile.TemporaryDirectory(prefix="letterlock-read-") as d:
+        lines = asis(w, letter, "--save", d, "--width", "80").rstrip("\n").split("\n")
+        at = next(i for i, line in enumerate(lines) if line.startswith("Attachment:"))
+        assert len(lines) == at + 3, lines[at:]
+        assert re.fullmatch(r"Attachment:  1: application/octet-stream, \d+ octets", lines[at])
+        assert re.fullmatch(r' {13}named "[^"]*"', lines[at + 1]) and "a.txt', saved as" in lines[at + 1]
+        assert re.fullmatch(r' {13}saved as "a[^"]*"', lines[at + 2])
+
+
 # ---- where letters lie ----------------------------------------------------------------------------
 
 def test_mailboxes(w):

@@ -254,13 +254,14 @@ static void show_file(struct ll_read *r, const struct ll_unseal_section *s,
     ll_read_name(r, p, &name);
     ll_read_octets(r, s, p, &octets);
     show_size(octets.n, &size);
-    ll_page_fieldf(page, "Attachment", "%u: %.*s/%.*s, %.*s%s%.*s%s%s", number,
-                   LL_FMT(p->part->type.type), LL_FMT(p->part->type.subtype),
-                   LL_FMT(ll_buf_slice(&size)), name.n ? ", \"" : "", LL_FMT(ll_buf_slice(&name)),
-                   name.n ? "\"" : "",
+    ll_page_fieldf(page, "Attachment", "%u: %.*s/%.*s, %.*s%s", number, LL_FMT(p->part->type.type),
+                   LL_FMT(p->part->type.subtype), LL_FMT(ll_buf_slice(&size)),
                    p->kind == LL_UNSEAL_SEALED ? "; sealed, and not opened here" : "");
+    /* On lines of their own: a name may hold blanks, and words of ours. */
+    if (name.n > 0)
+        ll_page_quoted(page, "", "named ", ll_buf_slice(&name));
     if (r->save && ll_read_save(r, s, p, number, &saved))
-        ll_page_fieldf(page, "", "saved as %.*s", LL_FMT(ll_buf_slice(&saved)));
+        ll_page_quoted(page, "", "saved as ", ll_buf_slice(&saved));
     ll_buf_wipe(&octets);
     ll_buf_release(&name);
     ll_buf_release(&size);
