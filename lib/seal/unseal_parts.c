@@ -238,6 +238,12 @@ static void show_text(struct walk *w, size_t i)
     add(w, LL_UNSEAL_TEXT, p, 0);
 }
 
+static void warn_errant(struct walk *w, const struct ll_mime_part *p)
+{
+    if (ll_mime_is(p, "multipart", "signed") || is_sealed(w, p))
+        ll_unseal_warn(w->s, LL_UNSEAL_WARN_ERRANT);
+}
+
 /* A layer that is no part of the envelope. */
 static void show_errant(struct walk *w, size_t i)
 {
@@ -312,6 +318,8 @@ bool ll_unseal_parts(struct ll_unseal *u, uint8_t number)
             attach(&w, i);
         else if (w.fate[i] == ALTERNATIVE)
             add(&w, LL_UNSEAL_ALTERNATIVE, p, 0);
+        if (w.fate[i] == ALTERNATIVE || w.fate[i] == LEFT) /* another text than the one shown */
+            warn_errant(&w, p);
     }
     return true;
 }

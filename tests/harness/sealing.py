@@ -88,7 +88,7 @@ class Ca:
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def make(self, name, address, days="20", issued=True):
+    def make(self, name, address, days="20", issued=True, subject=""):
         """Returns (certificate, key)."""
         cert, key, csr, ext = (self.path(f"{name}.{e}") for e in ("crt", "key", "csr", "ext"))
         with open(ext, "w", encoding="utf-8") as f:
@@ -97,7 +97,7 @@ class Ca:
                     "subjectKeyIdentifier=hash\n" + ("authorityKeyIdentifier=keyid\n" if issued else "") +
                     f"subjectAltName=email:{address}\n")
         run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", csr, "-subj",
-            f"/CN={name}")
+            f"/CN={name}{subject}")
         by = ["-CA", self.cert, "-CAkey", self.key] if issued else ["-signkey", key]
         run("openssl", "x509", "-req", "-in", csr, *by, "-set_serial", "0x" + os.urandom(8).hex(),
             "-days", days, "-extfile", ext, "-out", cert)

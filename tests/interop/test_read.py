@@ -225,6 +225,9 @@ ROWS = {
                        "NOT PROVEN: the key does not belong to the address in From"], [YES]),
     "wrong-address-smime": (lambda w: smime_signed(w, w.mallory), 0,
                             [NO, "NOT PROVEN: the key does not belong to the address in From"], [YES]),
+    "subject-address-smime": (lambda w: smime_signed(w, w.ca.make(
+        "dn", "dn@evil.test", subject="/emailAddress=alice@example.org")), 0,
+        [NO, "Signed:      by dn@evil.test", "NOT PROVEN: the key does not belong to the address in From"], [YES]),
     "two-authors": (lambda w: pgp_signed(w, From="alice@example.org, boss@example.org"), 0,
                     [NO, "NOT PROVEN: there is no single address in From to belong to",
                      "Warning:     From does not hold exactly one address."], [YES]),
@@ -238,7 +241,12 @@ ROWS = {
     # signatures on what is not all that is shown
     "signed-alternative": (lambda w: header() + multi(
         "alternative", text("pay mallory"), pgp_signed(w).split("MIME-Version: 1.0\n")[1]), 0,
-        [UNSIGNED, "| pay mallory"], [YES, "Signed:"]),
+        [UNSIGNED, "| pay mallory", "Warning:     A signed or sealed part lies within this letter."],
+        [YES, "Signed:"]),
+    "sealed-alternative": (lambda w: header() + multi("alternative", text("pay mallory"), encrypted(
+        w.gpg.encrypt(text(SECRET), ["bob@example.net"]))), 0,
+        [UNSIGNED, "| pay mallory", "Warning:     A signed or sealed part lies within this letter."],
+        [YES, SECRET]),
     "signed-attachment": (lambda w: header() + multi("mixed", text("pay mallory"), multi(
         "mixed", pgp_signed(w).split("MIME-Version: 1.0\n")[1], boundary="b2")), 0,
         [UNSIGNED, "Warning:     A signed or sealed part lies within this letter. It was not looked "

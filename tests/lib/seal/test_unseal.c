@@ -312,7 +312,7 @@ static const struct {
      "letter !errant text(hi) text(x)", 0},
     {ALICE "Content-Type: multipart/alternative; boundary=a\n\n--a\n" TEXT("mine") NEXT("a")
          SIGNED("b", TEXT("hers"), GOOD) END("a"),
-     "letter text(mine) other file", 0},
+     "letter !errant text(mine) other file", 0},
     {ALICE "Content-Type: multipart/related; boundary=a\n\n--a\n" TEXT("mine") NEXT("a")
          SIGNED("b", TEXT("hers"), GOOD) END("a"),
      "letter text(mine) file file", 0},
