@@ -133,8 +133,8 @@ struct ll_smime_cert {             /* everything in the caller's arena */
     struct ll_slice issuer;        /* likewise */
     struct ll_slice name;          /* for people: the common name, or the first address */
     struct ll_slice serial;        /* hex */
-    struct ll_slice *address;      /* rfc822Name, SmtpUTF8Mailbox (RFC 8398), emailAddress of the */
-    size_t n_address;              /*   subject (RFC 8550 3), in canonical form, each once */
+    struct ll_slice *address;      /* rfc822Name, SmtpUTF8Mailbox (RFC 8398); without any, */
+    size_t n_address;              /*   the subject's emailAddress (RFC 8550 3); canonical */
     int64_t not_before, not_after; /* seconds since 1970 */
     struct ll_slice algorithm;     /* of its key: "rsa 3072", "ecdsa p256", "ed25519" */
     struct ll_slice der;

@@ -83,7 +83,8 @@ struct addresses {
     struct ll_arena *a;
     struct ll_slice v[LL_SMIME_ADDRESSES_MAX];
     size_t n;
-    bool full; /* the arena */
+    bool named; /* subjectAltName has addresses, whether or not they can be read */
+    bool full;  /* the arena */
 };
 
 static void add_address(struct addresses *to, const ASN1_STRING *s, bool utf8)
@@ -114,12 +115,15 @@ static void san_addresses(struct addresses *to, X509 *cert)
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
 
-        if (g->type == GEN_EMAIL)
+        if (g->type == GEN_EMAIL) {
+            to->named = true;
             add_address(to, g->d.rfc822Name, false);
-        else if (g->type == GEN_OTHERNAME &&
-                 OBJ_obj2nid(g->d.otherName->type_id) == NID_id_on_SmtpUTF8Mailbox &&
-                 g->d.otherName->value->type == V_ASN1_UTF8STRING)
+        } else if (g->type == GEN_OTHERNAME &&
+                   OBJ_obj2nid(g->d.otherName->type_id) == NID_id_on_SmtpUTF8Mailbox &&
+                   g->d.otherName->value->type == V_ASN1_UTF8STRING) {
+            to->named = true;
             add_address(to, g->d.otherName->value->value.utf8string, true);
+        }
     }
     GENERAL_NAMES_free(names);
 }
@@ -132,8 +136,9 @@ bool ll_smime_addresses(X509 *cert, struct ll_arena *a, struct ll_slice **ret, s
     int at = -1;
 
     san_addresses(&to, cert);
-    /* RFC 8550 3: the old place is read too. */
-    while ((at = X509_NAME_get_index_by_NID(subject, NID_pkcs9_emailAddress, at)) >= 0)
+    /* RFC 8550 3: the old place is read too, where the new one says nothing. An authority that
+     * checks the new one alone may have copied the subject out of the request. */
+    while (!to.named && (at = X509_NAME_get_index_by_NID(subject, NID_pkcs9_emailAddress, at)) >= 0)
         add_address(&to, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)), false);
     v = ll_arena_alloc(a, to.n * sizeof(*v));
     if (!v || to.full)
