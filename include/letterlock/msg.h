@@ -27,6 +27,8 @@
     ROW(NO_FROM, 550, "5.6.0", "the letter has no From field")                                     \
     ROW(MANY_FROM, 550, "5.6.0", "the letter has more than one From field")                        \
     ROW(BAD_FROM, 550, "5.6.0", "the From field does not hold exactly one address")                \
+    ROW(MANY_RESENT, 550, "5.6.0",                                                                 \
+        "the letter was sent again more than once: who gets it now does not show")                 \
     ROW(BAD_ADDRESS, 550, "5.1.3", "an address list is not well formed")                           \
     ROW(ADDRESSES_MANY, 552, "5.3.4", "an address list has over 10000 addresses")                  \
     ROW(BARE_CR, 550, "5.6.0", "the letter holds a CR that does not end a line")                   \
@@ -128,7 +130,9 @@ enum ll_msg_error ll_msg_named_addresses(struct ll_slice body, struct ll_arena *
  * arena. NO_FROM, MANY_FROM, BAD_FROM, RESOURCE. */
 enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
                                 struct ll_slice *ret_spec);
-/* All addresses of To, Cc and Bcc, for `send -t`. */
+/* All addresses of To, Cc and Bcc, for `send -t`; of Resent-To, Resent-Cc and Resent-Bcc alone
+ * where there is one of them (RFC 5322 3.6.6). MANY_RESENT: with several Resent-From fields they
+ * belong to several occasions. */
 enum ll_msg_error ll_msg_recipients(struct ll_slice header, struct ll_arena *arena,
                                     struct ll_msg_address **ret, size_t *ret_count);
 

@@ -403,17 +403,37 @@ enum ll_msg_error ll_msg_author(struct ll_slice header, struct ll_arena *arena,
     return LL_MSG_OK;
 }
 
+/* Fields of recipients; again: of the one who sends a letter again, whose recipients alone count
+ * then (RFC 5322 3.6.6). */
+static bool names_recipients(const struct ll_msg_field *f, bool again)
+{
+    static const char *const names[2][3] = {{"To", "Cc", "Bcc"},
+                                            {"Resent-To", "Resent-Cc", "Resent-Bcc"}};
+    bool yes = false;
+
+    for (size_t i = 0; i < LL_COUNT(names[0]) && !f->bad; i++)
+        yes = yes || ll_slice_caseeq(f->name, ll_slice_str(names[again][i]));
+    return yes;
+}
+
 enum ll_msg_error ll_msg_recipients(struct ll_slice header, struct ll_arena *arena,
                                     struct ll_msg_address **ret, size_t *ret_count)
 {
     struct ll_buf all = LL_BUF(LL_MSG_HEADER_MAX);
+    struct ll_slice rest = header;
     struct ll_msg_field f;
     enum ll_msg_error error;
+    size_t blocks = 0;
+    bool again = false;
 
+    while (ll_msg_field_next(&rest, &f)) {
+        again = again || names_recipients(&f, true);
+        blocks += !f.bad && ll_slice_caseeq(f.name, LL_LIT("Resent-From"));
+    }
+    if (again && blocks > 1)
+        return LL_MSG_MANY_RESENT;
     while (ll_msg_field_next(&header, &f)) {
-        if (f.bad ||
-            !(ll_slice_caseeq(f.name, LL_LIT("To")) || ll_slice_caseeq(f.name, LL_LIT("Cc")) ||
-              ll_slice_caseeq(f.name, LL_LIT("Bcc"))))
+        if (!names_recipients(&f, again))
             continue;
         ll_buf_put_slice(&all, f.body);
         ll_buf_putc(&all, ',');

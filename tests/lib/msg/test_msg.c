@@ -219,6 +219,19 @@ static void test_recipients(void **state)
                      LL_MSG_OK);
     assert_int_equal(n, 4);
     assert_text(list[3].spec, "d@x");
+    /* Who sends a letter again does not send it to its first recipients (RFC 5322 3.6.6). */
+    assert_int_equal(
+        ll_msg_recipients(LL_LIT("Resent-From: r@x\r\nResent-To: e@x\r\nRESENT-BCC: f@x\r\n"
+                                 "To: a@x\r\nCc: c@x\r\nBcc: d@x\r\n"),
+                          &arena, &list, &n),
+        LL_MSG_OK);
+    assert_int_equal(n, 2);
+    assert_text(list[0].spec, "e@x");
+    assert_text(list[1].spec, "f@x");
+    assert_int_equal(ll_msg_recipients(LL_LIT("Resent-From: r@x\r\nResent-To: e@x\r\n"
+                                              "Resent-From: s@x\r\nResent-To: g@x\r\nTo: a@x\r\n"),
+                                       &arena, &list, &n),
+                     LL_MSG_MANY_RESENT);
     ll_arena_release(&arena);
 }
 
