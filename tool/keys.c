@@ -278,6 +278,10 @@ static void report_text(struct ll_keys *k, const struct ll_stored_key *s)
     ll_keys_put_text(&b, s->key.name);
     printf("%s %s%s %s\n", words[s->seen], ll_seal_method_word(s->key.kind),
            s->secret ? " secret key" : "", ll_buf_str(&b));
+    if (s->key.revoked)
+        ll_fail(0,
+                "warning: its owner has revoked this key: nothing is sealed to it, and it proves "
+                "nothing");
     if (s->seen == LL_KEYSTORE_CHANGED && s->secret && had_anothers(k, s))
         ll_fail(
             0, "warning: the address had another key, and with this secret key it counts as yours. "
@@ -310,6 +314,7 @@ int ll_keys_report(struct ll_keys *k, const struct ll_stored *s)
             ll_json_str(&j, "fingerprint", s->key[i].key.fingerprint);
             ll_json_str(&j, "name", s->key[i].key.name);
             ll_json_bool(&j, "secret", s->key[i].secret);
+            ll_json_bool(&j, "revoked", s->key[i].key.revoked);
             ll_json_cstr(&j, "seen", words[s->key[i].seen]);
             ll_json_str(&j, "other", s->key[i].other);
             ll_json_close(&j);

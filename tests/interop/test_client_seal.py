@@ -280,7 +280,8 @@ def test_bcc_is_not_known_by_the_keys(alpha, people, home):
         text, said = pgp_open(people, raw)
         check_inside(text)
         ids[user] = set(re.findall(r"ENC_TO (\w+)", said))
-        assert b"dave" not in text and b"Bcc" not in text and b"Bcc" not in raw
+        # As words that base64 (keys, seals, signatures) cannot hold by chance.
+        assert b"dave@" not in text and b"Bcc:" not in text and b"Bcc:" not in raw
         gossip = [f.split(";")[0] for f in parse(text).get_all("Autocrypt-Gossip")]
         assert gossip == ["addr=bob@alpha.test", "addr=carol@alpha.test"]
         assert parse(raw)["Autocrypt-Gossip"] is None
@@ -376,6 +377,21 @@ def test_a_rejected_key_is_never_used(alpha, people, home):
     home.letterlock("keys", "distrust", people.fingerprint("bob@alpha.test"))
     p = home.send("--seal", "auto", "-s", SUBJECT, "bob@alpha.test", status=65)
     assert "bob@alpha.test: you rejected every OpenPGP key that is known" in p.stderr.decode()
+
+
+def test_a_key_revoked_between_two_letters(alpha, people, home):
+    """By the revocation alone; an older copy of the key does not bring it back."""
+    fpr = people.fingerprint("bob@alpha.test")
+    with open(os.path.join(people.gnupg, "openpgp-revocs.d", fpr.upper() + ".rev"), encoding="utf-8") as f:
+        (home.path / "rev").write_text(f.read().replace(":-----BEGIN", "-----BEGIN"))
+    home.know(people.path(USERS[0], "sec"), people.path("bob@alpha.test", "pub"))
+    args = ["--seal", "pgp", "-s", SUBJECT, "bob@alpha.test"]
+    home.send(*args)
+    for file in (str(home.path / "rev"), people.path("bob@alpha.test", "pub")):
+        assert "its owner has revoked this key" in home.letterlock("keys", "import", file).stderr.decode()
+        p = home.send(*args, status=69)
+        assert "every known key is expired, revoked or cannot encrypt" in p.stderr.decode()
+    assert json.loads(home.letterlock("keys", "import", "--json", file).stdout)[0]["revoked"] is True
 
 
 def test_a_certificate_that_cannot_be_used(alpha, people, home):
