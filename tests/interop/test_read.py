@@ -298,6 +298,10 @@ ROWS = {
                                "Covered:     the text and its attachments, and From, Subject",
                                "Hidden:      Subject, with the text, from all servers on the way"],
                        ["Warning:"]),
+    # Thunderbird writes no HP-Outer: what stood outside with the same value was not hidden
+    "no-hp-outer": (lambda w: pgp_sealed(w, f"From: Alice <alice@example.org>\nSubject: The plan {SECRET}\n" + text(
+        hp='"cipher"'), by=("alice@example.org",), From="Alice <alice@example.org>", Subject="..."), 0,
+        [YES, f"Subject:     The plan {SECRET}", "Hidden:      Subject, with the text"], ["Hidden:      From"]),
     "outer-subject-changed": (lambda w: hp(w, outer_subject="Pay now"), 0,
                               [YES, f"Subject:     The plan {SECRET}",
                                "Warning:     A header field differs outside and inside of the seal; "
